@@ -1,0 +1,459 @@
+"""The floor under every statement: whose connection, which transaction, how long, and what a driver's error means.
+
+Tortoise's own `in_transaction()` is not safe under cancellation, leaves a transaction open when COMMIT fails, and begins
+on SQLite without the write lock. What stands here replaces it for our statements, and joins the host's when there is one.
+The seams of Tortoise and aiosqlite that it leans on are private (`_lock`, `_connection`, `_execute`): the versions are
+pinned in pyproject.toml and tests/integration/test_seams_of_tortoise.py fails when one of them changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from tortoise.backends.base.client import BaseDBAsyncClient, TransactionalDBClient
+from tortoise.connection import ConnectionHandler, get_connections
+from tortoise.context import get_current_context
+from tortoise.exceptions import ConfigurationError
+from tortoise.models import Model
+
+from jido_tortoise import seams
+from jido_tortoise.driver_errors import translated
+from jido_tortoise.errors import (
+    AmbiguousConnectionError,
+    AppNotRegisteredError,
+    ConfigError,
+    ConnectionsClosedError,
+    NotInitialisedError,
+    StorageBusyError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+    TransactionError,
+    UnsupportedDatabaseError,
+)
+
+T = TypeVar("T")
+Dialect = Literal["sqlite", "postgres"]
+
+#: Seconds that a statement may take, waiting for a connection included, when the caller names no timeout.
+DEFAULT_TIMEOUT = 30.0
+#: Seconds that a timed-out statement has to be cancelled on the server; a frozen server never answers that either.
+GRACE = 0.5
+#: Seconds that the clean-up of a transaction may take before its connection is given up.
+PATIENCE = 5.0
+#: How often an autocommit statement that another transaction pushed aside is tried in all.
+ATTEMPTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Db:
+    """A connection as our statements see it: a cheap value, made anew for every call."""
+
+    client: Any
+    dialect: Dialect
+    #: The PostgreSQL schema that our tables are in; None leaves it to the search path.
+    schema: str | None = None
+    #: Seconds; infinite when it is `inf`.
+    timeout: float = DEFAULT_TIMEOUT
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the calls of this task run inside a transaction, the host's or ours."""
+        return isinstance(self.client, TransactionalDBClient)
+
+    @property
+    def identity(self) -> tuple[int, str | None]:
+        """What tells two databases apart within this process."""
+        client = self.client
+        while isinstance(client, TransactionalDBClient):
+            client = client._parent  # type: ignore[attr-defined]
+        return id(client), self.schema
+
+
+# -- whose connection ---------------------------------------------------------------------------------------------
+
+
+def resolve(
+    connection: str | None, model: type[Model], *, schema: str | None = None, timeout: float | None = None
+) -> Db:
+    """Find the connection of a model, or the named one, as the current task sees it.
+
+    Args:
+        connection: An alias of the host's config; None takes the one of the app that holds our models.
+        model: One of the models that live there.
+        schema: The PostgreSQL schema of our tables; None leaves it to the search path.
+        timeout: Seconds for each statement; None means `DEFAULT_TIMEOUT`.
+
+    Raises:
+        ConfigError: One of its kin, naming what the host's config lacks.
+    """
+    handler = _handler(connection)
+    try:
+        alias = connection or _alias_of(model, handler)
+        client = handler.get(alias)
+    except ConfigurationError as error:
+        raise _config_error(connection, handler) from error
+    _refuse_finished(client)
+    return Db(client, _dialect(client), schema, DEFAULT_TIMEOUT if timeout is None else timeout)
+
+
+def _handler(connection: str | None) -> ConnectionHandler:
+    context = get_current_context()
+    if context is None:
+        raise NotInitialisedError(
+            "Tortoise is not initialised in this task: call `await Tortoise.init(config=TORTOISE_ORM)` before it starts"
+            " (or `Tortoise.init(..., _enable_global_fallback=True)` when another task does)"
+        )
+    handler = context.connections
+    if handler._db_config is None:
+        raise _without_config(context.inited)
+    return handler
+
+
+def _without_config(was_initialised: bool) -> ConfigError:
+    if was_initialised:
+        return ConnectionsClosedError("the connections of this Tortoise context were closed: call Tortoise.init() again")
+    return NotInitialisedError("Tortoise is not initialised: call `await Tortoise.init(config=TORTOISE_ORM)` first")
+
+
+def _alias_of(model: type[Model], handler: ConnectionHandler) -> str:
+    alias = model._meta.default_connection
+    if alias is not None:
+        return alias
+    raise AppNotRegisteredError(
+        f"{model.__name__} is in no app of the Tortoise config: add `**jido_tortoise.apps()` to its \"apps\"",
+        model=model.__name__,
+    )
+
+
+def _config_error(connection: str | None, handler: ConnectionHandler) -> ConfigError:
+    known = sorted(handler.db_config)
+    if connection is None:
+        return AmbiguousConnectionError(
+            f"our app names no connection of the config, which has {known}:"
+            f' say `**jido_tortoise.apps(connection="{known[0]}")`',
+            connections=known,
+        )
+    return ConfigError(
+        f'no connection {connection!r} in the "connections" of the Tortoise config, which has {known}',
+        reason="unknown_connection",
+        connection=connection,
+        connections=known,
+    )
+
+
+def _dialect(client: BaseDBAsyncClient) -> Dialect:
+    dialect = client.capabilities.dialect
+    if dialect == "sqlite":
+        return "sqlite"
+    if dialect == "postgres" and any("asyncpg" in base.__module__ for base in type(client).__mro__):
+        return "postgres"
+    raise UnsupportedDatabaseError(
+        f"{dialect} through {type(client).__module__}: jido-tortoise speaks SQLite, and PostgreSQL through asyncpg"
+        " (a URL that begins with asyncpg://)",
+        dialect=dialect,
+    )
+
+
+def _refuse_finished(client: BaseDBAsyncClient) -> None:
+    # A task started inside a transaction keeps its wrapper; on SQLite it would silently write into somebody else's.
+    if isinstance(client, TransactionalDBClient) and client._finalized:
+        raise TransactionError(
+            "this task was started inside a transaction that has ended: start it outside", reason="transaction_finished"
+        )
+
+
+# -- one statement ------------------------------------------------------------------------------------------------
+
+
+async def fetch(db: Db, sql: str, args: Sequence[Any] = (), *, savepoint: bool = False) -> list[Any]:
+    """Run one PostgreSQL statement and answer its rows.
+
+    Outside a transaction it is an autocommit statement without BEGIN; when another transaction pushed it aside it has
+    written nothing, and is tried again a bounded number of times (a host's isolation level may demand that).
+
+    Args:
+        db: The connection.
+        sql: The statement, with `$1` placeholders.
+        args: Their values.
+        savepoint: Whether the statement may fail by design: inside a transaction it then leaves that usable.
+
+    Raises:
+        StorageUnavailableError: The database was not there; `outcome` says whether it may have written.
+    """
+    if db.in_transaction:
+        return await _bounded(db, _fetch_joined(db, sql, args, savepoint))
+    return await _again_when_busy(lambda: _bounded(db, _fetch_alone(db, sql, args)))
+
+
+async def _fetch_alone(db: Db, sql: str, args: Sequence[Any]) -> list[Any]:
+    async with db.client.acquire_connection() as raw:
+        rows: list[Any] = await raw.fetch(sql, *args)
+        return rows
+
+
+async def _fetch_joined(db: Db, sql: str, args: Sequence[Any], savepoint: bool) -> list[Any]:
+    async with db.client.acquire_connection() as raw:
+        if not savepoint:
+            return list(await raw.fetch(sql, *args))
+        async with raw.transaction():
+            return list(await raw.fetch(sql, *args))
+
+
+async def _bounded(db: Db, work: Coroutine[Any, Any, T]) -> T:
+    # Two deadlines: when the server is frozen the first one cancels the statement, and asyncpg then waits for an
+    # answer to that; only the second one gets us out.
+    try:
+        with translated():
+            async with asyncio.timeout(db.timeout + GRACE), asyncio.timeout(db.timeout):
+                return await work
+    except TimeoutError as error:
+        raise _timed_out(db) from error
+
+
+def _timed_out(db: Db) -> StorageUnavailableError:
+    pool = getattr(db.client, "_pool", None)
+    if pool is not None and not db.in_transaction and pool.get_idle_size() == 0 and pool.get_size() >= pool.get_max_size():
+        return StorageTimeoutError(
+            f"no connection became free within {db.timeout:g} s: all {pool.get_max_size()} of the pool are in use (maxsize=)",
+            reason="pool_exhausted",
+            timeout=db.timeout,
+            outcome="unknown",
+        )
+    return StorageTimeoutError(
+        f"the database did not answer within {db.timeout:g} s; whether it wrote is not known", timeout=db.timeout, outcome="unknown"
+    )
+
+
+async def _again_when_busy(attempt: Callable[[], Awaitable[T]]) -> T:
+    for tried in range(1, ATTEMPTS):
+        try:
+            return await attempt()
+        except StorageBusyError:
+            await seams.sleep(random.uniform(0, min(0.002 * 2**tried, 0.1)))
+    return await attempt()
+
+
+async def in_thread(db: Db, job: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:
+    """Run one SQLite job in one hop to the connection's thread.
+
+    A writing job runs under BEGIN IMMEDIATE, inside a transaction under a savepoint; all of it happens, or nothing.
+    When the caller is cancelled, a job that has not begun never does, and one that has is waited for.
+
+    Args:
+        db: The connection.
+        job: Called in that thread with the raw connection.
+        write: Whether it writes.
+
+    Raises:
+        StorageUnavailableError: The database was locked for longer than its busy_timeout.
+    """
+    with translated():
+        async with _sqlite(db.client) as connection:
+            return await _run_job(connection, _Job(job, _FRAMES[write, db.in_transaction]))
+
+
+#: What frames a job: begin, commit, and what undoes it; by (writes, inside a transaction).
+_FRAMES: dict[tuple[bool, bool], tuple[str, str, tuple[str, ...]] | None] = {
+    (False, False): ("BEGIN", "COMMIT", ("ROLLBACK",)),
+    (False, True): None,
+    (True, False): ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)),
+    (True, True): ("SAVEPOINT jido", "RELEASE jido", ("ROLLBACK TO jido", "RELEASE jido")),
+}
+
+
+class _Job:
+    """A function with its frame, as the connection's thread runs it."""
+
+    __slots__ = ("abandoned", "frame", "function")
+
+    def __init__(
+        self, function: Callable[[sqlite3.Connection], Any], frame: tuple[str, str, tuple[str, ...]] | None
+    ) -> None:
+        self.function = function
+        self.frame = frame
+        self.abandoned = False
+
+    def __call__(self, connection: sqlite3.Connection) -> Any:
+        if self.abandoned:
+            return None
+        if self.frame is None:
+            return self.function(connection)
+        begin, commit, undo = self.frame
+        connection.execute(begin)
+        try:
+            result = self.function(connection)
+            connection.execute(commit)
+        except BaseException:
+            _undo(connection, undo)
+            raise
+        return result
+
+
+def _undo(connection: sqlite3.Connection, statements: tuple[str, ...]) -> None:
+    # A failed COMMIT leaves the transaction open: without this the next autocommit write would be lost with it.
+    if connection.in_transaction:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@asynccontextmanager
+async def _sqlite(client: Any) -> AsyncIterator[Any]:
+    async with client._lock:
+        if client._connection is None:
+            await _connect_sqlite(client)
+        yield client._connection
+
+
+async def _connect_sqlite(client: Any) -> None:
+    # Not to be cancelled half way: the thread of a lost connection would keep the interpreter from ending.
+    try:
+        await to_the_end(client.create_connection(with_db=True))
+    except BaseException:
+        if client._connection is not None:
+            await to_the_end(client.close())
+        raise
+
+
+async def _run_job(connection: Any, job: _Job) -> Any:
+    task = asyncio.ensure_future(connection._execute(job, connection._conn))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        job.abandoned = True
+        await _settled(task)
+        raise
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await something that must not be cut off: a cancellation is kept until it has ended."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await _settled(task)
+        raise
+
+
+async def _settled(task: asyncio.Future[Any]) -> None:
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:  # the first one is raised again by the caller
+            continue
+    if not task.cancelled():
+        task.exception()  # seen, so that the loop does not report it
+
+
+# -- several statements -------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def transaction(db: Db) -> AsyncIterator[Db]:
+    """Make what happens inside visible together or not at all, also when it is cancelled at any await.
+
+    It nests in the host's transaction as a savepoint, takes the write lock first on SQLite, and rolls back when COMMIT
+    fails. Everything that the task does on this connection inside belongs to it, the host's own queries too.
+
+    Raises:
+        StorageUnavailableError: As for a single statement.
+    """
+    begin = _nested if db.in_transaction else _on_sqlite if db.dialect == "sqlite" else _on_postgres
+    with translated():
+        async with begin(db) as inner:
+            yield inner
+
+
+@asynccontextmanager
+async def _nested(db: Db) -> AsyncIterator[Db]:
+    savepoint = f"jido_{random.getrandbits(48):012x}"
+    run = _runner(db)
+    released = False
+    try:
+        await to_the_end(run(f"SAVEPOINT {savepoint}"))
+        yield db
+        released = True  # once begun it is waited for, also when cancelled
+        await to_the_end(run(f"RELEASE SAVEPOINT {savepoint}"))
+    except BaseException:
+        if not released:
+            await _undo_savepoint(run, savepoint)
+        raise
+
+
+async def _undo_savepoint(run: Callable[[str], Coroutine[Any, Any, Any]], savepoint: str) -> None:
+    with suppress(Exception):  # when the transaction around it is lost, the first error is the one that tells why
+        await to_the_end(run(f"ROLLBACK TO SAVEPOINT {savepoint}"))
+        await to_the_end(run(f"RELEASE SAVEPOINT {savepoint}"))
+
+
+def _runner(db: Db) -> Callable[[str], Coroutine[Any, Any, Any]]:
+    async def run(sql: str) -> None:
+        async with db.client.acquire_connection() as raw:
+            await raw.execute(sql)  # not fetch(): a name of its own each time would crowd the statement cache
+
+    return lambda sql: _bounded(db, run(sql))
+
+
+@asynccontextmanager
+async def _on_sqlite(db: Db) -> AsyncIterator[Db]:
+    async with _sqlite(db.client) as connection:
+        wrapper = db.client._in_transaction().connection  # Tortoise's own, so that the host's queries join
+        wrapper._connection = connection
+        try:
+            await _run_statement(connection, "BEGIN IMMEDIATE")
+            with _current(wrapper):
+                yield Db(wrapper, db.dialect, db.schema, db.timeout)
+            await _run_statement(connection, "COMMIT")
+        finally:
+            wrapper._finalized = True
+            await to_the_end(connection._execute(_undo, connection._conn, ("ROLLBACK",)))
+
+
+async def _run_statement(connection: Any, sql: str) -> None:
+    await to_the_end(connection._execute(_execute, connection._conn, sql))
+
+
+def _execute(connection: sqlite3.Connection, sql: str) -> None:
+    connection.execute(sql)
+
+
+@asynccontextmanager
+async def _on_postgres(db: Db) -> AsyncIterator[Db]:
+    wrapper = db.client._in_transaction().client  # Tortoise's own, so that the host's queries join
+    raw = await _bounded(db, db.client.acquire_connection().__aenter__())
+    try:
+        wrapper._connection = raw
+        wrapper.transaction = raw.transaction()
+        await to_the_end(_bounded(db, wrapper.transaction.start()))
+        with _current(wrapper):
+            yield Db(wrapper, db.dialect, db.schema, db.timeout)
+        await to_the_end(_bounded(db, wrapper.transaction.commit()))
+    finally:
+        wrapper._finalized = True
+        await to_the_end(_give_back(db, raw, wrapper.transaction))
+
+
+async def _give_back(db: Db, raw: Any, transaction: Any) -> None:
+    if not raw.is_closed() and raw.is_in_transaction():
+        try:
+            async with asyncio.timeout(min(db.timeout, PATIENCE)):
+                await transaction.rollback()
+        except Exception:  # a connection that cannot even roll back is of no use to anybody
+            raw.terminate()
+    if db.client._pool is not None:
+        await db.client._pool.release(raw, timeout=min(db.timeout, PATIENCE))
+
+
+@contextmanager
+def _current(wrapper: Any) -> Iterator[None]:
+    connections = get_connections()
+    token = connections.set(wrapper.connection_name, wrapper)
+    try:
+        yield
+    finally:
+        connections.reset(token)
