@@ -1,0 +1,149 @@
+"""What can be done with a journal, the same on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from jido_tortoise.database import Db
+from jido_tortoise.driver_errors import ConstraintError
+from jido_tortoise.errors import CorruptRowError
+from jido_tortoise.journal import postgres, sqlite
+from jido_tortoise.journal.table import Append, Head, JournalTable, Refused, Sibling, Written
+
+Key = tuple[Any, ...]
+Row = tuple[Any, ...]
+
+#: How often a read is taken again when a trim or delete came between its two statements.
+_READS = 4
+
+
+def _backend(db: Db) -> Any:
+    return sqlite if db.dialect == "sqlite" else postgres
+
+
+async def append(db: Db, table: JournalTable, request: Append, sibling: Sibling | None = None) -> Written:
+    """Append all rows or none, numbered on from the counter; with a sibling, that row is written with them or neither.
+
+    Raises:
+        Refused: The head is not where it was expected, the sibling's guard failed, or a row's id is stored already.
+        StorageUnavailableError: The database was not there.
+    """
+    try:
+        written: Written | None = await _backend(db).append(db, table, request, sibling)
+    except ConstraintError as error:
+        raise await _refusal(db, table, request, sibling) from error
+    if written is None:
+        raise await _refusal(db, table, request, sibling)
+    return written
+
+
+async def _refusal(db: Db, table: JournalTable, request: Append, sibling: Sibling | None) -> Refused:
+    # A second look: a sub-select in the same statement would see the snapshot from before the row lock was waited for.
+    backend = _backend(db)
+    head = await read_head(db, table, request.key)
+    found = await backend.find_rows(db, table, request)
+    lock = None if sibling is None else await backend.read_lock(db, request, sibling)
+    return Refused(head, found, lock)
+
+
+async def read_head(db: Db, table: JournalTable, key: Key) -> Head | None:
+    """Read the head alone; None when there is none."""
+    row = await _backend(db).read_head(db, table, key)
+    if row is None:
+        return None
+    counter, oldest, *values, created_at, updated_at = row
+    return Head(counter=counter, oldest=oldest, values=tuple(values), created_at=created_at, updated_at=updated_at)
+
+
+async def read_rows(db: Db, table: JournalTable, key: Key, start: int, stop: int) -> list[Row]:
+    """Read the rows with a number in [start, stop): number, then the row's columns."""
+    rows: list[Row] = await _backend(db).read_rows(db, table, key, start, stop)
+    return rows
+
+
+async def load(
+    db: Db, table: JournalTable, key: Key, *, start: int = 0, limit: int | None = None, tail: int | None = None
+) -> tuple[Head, list[Row]] | None:
+    """Read a head and the wished range of its rows, as they stood at one moment; None when there is no head.
+
+    Args:
+        db: The connection.
+        table: The journal's tables.
+        key: Which journal.
+        start: The first number wished.
+        limit: At most so many rows from there.
+        tail: Instead: the last so many rows.
+
+    Raises:
+        CorruptRowError: Rows without a head, or rows missing between the head's numbers.
+    """
+    for _ in range(_READS):
+        head = await read_head(db, table, key)
+        if head is None:
+            await _refuse_orphans(db, table, key)
+            return None
+        first, stop = _range(table, head, start, limit, tail)
+        rows = await read_rows(db, table, key, first, stop) if first < stop else []
+        if len(rows) == max(0, stop - first):
+            return head, rows
+    raise CorruptRowError(
+        f"{table.rows} {key}: the head says {stop - first} rows from {first}, but {len(rows)} are there",
+        reason="invalid_thread_revision",
+        table=table.rows,
+        key=key,
+    )
+
+
+def _range(table: JournalTable, head: Head, start: int, limit: int | None, tail: int | None) -> tuple[int, int]:
+    stop = head.counter + table.first
+    if tail is not None:
+        return max(head.oldest, stop - tail), stop
+    first = max(head.oldest, start)
+    return first, stop if limit is None else min(stop, first + limit)
+
+
+async def _refuse_orphans(db: Db, table: JournalTable, key: Key) -> None:
+    if await _backend(db).has_rows(db, table, key) and await read_head(db, table, key) is None:
+        raise CorruptRowError(
+            f"{table.rows} {key}: rows without a head in {table.head}; `repair` rebuilds it",
+            reason="orphaned_thread_entries",
+            table=table.rows,
+            key=key,
+        )
+
+
+async def walk(
+    db: Db, table: JournalTable, key: Key, *, start: int = 0, stop: int | None = None, page: int = 500
+) -> AsyncIterator[Row]:
+    """Walk the rows that are there when it begins, a page at a time; what is trimmed meanwhile is passed over."""
+    head = await read_head(db, table, key)
+    if head is None:
+        return
+    end = head.counter + table.first if stop is None else min(stop, head.counter + table.first)
+    first = max(start, head.oldest)
+    while first < end:
+        for row in await read_rows(db, table, key, first, min(first + page, end)):
+            yield row
+        first += page
+
+
+async def trim(db: Db, table: JournalTable, key: Key, *, stop: int) -> int:
+    """Delete the rows with a number below `stop` and answer how many; counter and numbers stay as they are."""
+    dropped: int = await _backend(db).trim(db, table, key, stop)
+    return dropped
+
+
+async def copy(db: Db, table: JournalTable, source: Key, target: Key, *, stop: int | None, now: Any) -> bool:
+    """Copy the rows below `stop` into a new journal, with their numbers; False when there is no source.
+
+    Raises:
+        ConstraintError: The target exists.
+    """
+    copied: bool = await _backend(db).copy(db, table, source, target, 2**62 if stop is None else stop, now)
+    return copied
+
+
+async def delete(db: Db, table: JournalTable, key: Key) -> None:
+    """Delete the head, then its rows, together."""
+    await _backend(db).delete(db, table, key)

@@ -1,0 +1,336 @@
+"""The SQL of the journal, for both dialects; every statement is built once for each table, schema and variant.
+
+Values stand in it as `:name`. SQLite takes that as it is; for PostgreSQL `compiled` numbers and casts each of them, since
+the same parameter used as text and as varchar is an error there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from jido_tortoise.database import Dialect
+from jido_tortoise.journal.table import Append, Column, JournalTable, Sibling
+
+#: What an append asks of the head: to be anything, absent or without rows, at a revision, there; or only checks it.
+Variant = Literal["any", "first", "next", "existing", "check", "check_first"]
+
+_PLACE = re.compile(r"(?<![:\w]):(\w+)")
+_GREATEST = {"postgres": "greatest", "sqlite": "max"}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A PostgreSQL statement and the names of its parameters, in order."""
+
+    sql: str
+    names: tuple[str, ...]
+
+    def args(self, values: Mapping[str, Any]) -> list[Any]:
+        """Answer the values in the order of the placeholders."""
+        return [values[name] for name in self.names]
+
+
+def compiled(sql: str, columns: Iterable[Column]) -> Statement:
+    """Turn `:name` into `$n::type`."""
+    types = {column.name: column.type for column in columns}
+    names: dict[str, int] = {}
+
+    def place(match: re.Match[str]) -> str:
+        name = match[1]
+        number = names.setdefault(name, len(names) + 1)
+        # Always sent as text: a codec that the host set for jsonb would encode it once more.
+        return f"${number}::text::jsonb" if types[name] == "jsonb" else f"${number}::{types[name]}"
+
+    return Statement(_PLACE.sub(place, sql), tuple(names))
+
+
+def qualified(schema: str | None) -> str:
+    """Answer what stands before a table's name: nothing, or the quoted schema and a dot."""
+    return "" if schema is None else '"' + schema.replace('"', '""') + '".'
+
+
+def variant_of(request: Append) -> Variant:
+    """Answer what a request asks of the head."""
+    if request.check_only:
+        return "check" if request.expected else "check_first"
+    if request.expected is None:
+        return "existing" if request.must_exist else "any"
+    return "next" if request.expected or request.must_exist else "first"
+
+
+# -- writing ------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def append(table: JournalTable, schema: str | None, variant: Variant, sibling: Sibling | None) -> Statement:
+    """Append to a journal: lock the sibling, move the head on if it is where it should be, insert the rows, write the sibling."""
+    parts = [f"h AS ({head(table, schema, variant, sibling, 'postgres')})"]
+    if sibling is not None:
+        parts.insert(0, f"lc AS MATERIALIZED ({sibling.lock} FOR UPDATE)")
+        parts.append(f"s AS ({sibling.write['postgres']})")
+    if variant not in ("check", "check_first"):
+        parts.append(f"w AS ({_insert_rows(table)})")
+    last = "SELECT h.*, s.* FROM h LEFT JOIN s ON true" if sibling is not None else "SELECT * FROM h"
+    sql = f"WITH {', '.join(parts)} {last}".replace("{schema}", qualified(schema))
+    return compiled(sql, (*_parameters(table), *(sibling.params if sibling else ())))
+
+
+def head(table: JournalTable, schema: str | None, variant: Variant, sibling: Sibling | None, dialect: Dialect) -> str:
+    """Move the head on, or check it; no row comes back when it is not where it should be."""
+    guard = sibling.guard if sibling is not None else "true"
+    match variant:
+        case "any":
+            sql = _upsert_head(table, guard, "", dialect)
+        case "first":
+            sql = _upsert_head(table, guard, f" WHERE t.{table.counter} = 0", dialect)
+        case "next":
+            sql = _update_head(table, f"{guard} AND t.{table.counter} = :expected", dialect)
+        case "existing":
+            sql = _update_head(table, guard, dialect)
+        case "check":
+            sql = _check_head(table, guard, dialect)
+        case "check_first":
+            sql = _check_no_rows(table, guard)
+    return sql.replace("{schema}", qualified(schema))
+
+
+def _upsert_head(table: JournalTable, guard: str, where: str, dialect: Dialect) -> str:
+    given = [*table.key, *table.kept, *(touch.column for touch in table.touched)]
+    columns = [table.counter, table.oldest, *(c.name for c in given), table.created_at.name, table.updated_at.name]
+    values = [":n", str(table.first), *(f":{c.name}" for c in given), ":now", ":now"]
+    return (
+        f"INSERT INTO {{schema}}{table.head} AS t ({', '.join(columns)}) SELECT {', '.join(values)} WHERE {guard}"
+        f" ON CONFLICT ({_names(table.key)}) DO UPDATE SET {_moved(table, dialect)}{where} RETURNING {_returned(table)}"
+    )
+
+
+def _update_head(table: JournalTable, where: str, dialect: Dialect) -> str:
+    return (
+        f"UPDATE {{schema}}{table.head} AS t SET {_moved(table, dialect)}"
+        f" WHERE {_key_is(table, 't.')} AND {where} RETURNING {_returned(table)}"
+    )
+
+
+def _check_head(table: JournalTable, guard: str, dialect: Dialect) -> str:
+    lock = " FOR UPDATE" if dialect == "postgres" else ""
+    return (
+        f"SELECT {_returned(table, 't.')} FROM {{schema}}{table.head} AS t"
+        f" WHERE {_key_is(table, 't.')} AND t.{table.counter} = :expected AND {guard}{lock}"
+    )
+
+
+def _check_no_rows(table: JournalTable, guard: str) -> str:
+    return (
+        f"SELECT CAST(0 AS bigint) AS counter, CAST({table.first} AS bigint) AS {table.oldest},"
+        f" :now AS {table.created_at.name}, :now AS {table.updated_at.name} WHERE {guard} AND NOT EXISTS"
+        f" (SELECT 1 FROM {{schema}}{table.head} AS t WHERE {_key_is(table, 't.')} AND t.{table.counter} > 0)"
+    )
+
+
+def _moved(table: JournalTable, dialect: Dialect) -> str:
+    # Two clocks may disagree: the time of the last change never goes back.
+    latest = f"{_GREATEST[dialect]}(t.{table.updated_at.name}, :now)"
+    moved = [f"{table.counter} = t.{table.counter} + :n", f"{table.updated_at.name} = {latest}"]
+    moved += [f"{touch.column.name} = {touch.update[dialect]}" for touch in table.touched]
+    return ", ".join(moved)
+
+
+def _returned(table: JournalTable, prefix: str = "") -> str:
+    times = f"{prefix}{table.created_at.name}, {prefix}{table.updated_at.name}"
+    return f"{prefix}{table.counter} AS counter, {prefix}{table.oldest}, {times}"
+
+
+def _insert_rows(table: JournalTable) -> str:
+    given = ", ".join(f"x.{c.name}::{c.type}" for c in table.row)
+    arrays = ", ".join(f":rows_{c.name}" for c in table.row)
+    return (
+        f"INSERT INTO {{schema}}{table.rows} ({_names(table.key)}, {table.number}, {_names(table.row)})"
+        f" SELECT {_places(table.key)}, h.counter - :n + x.o - 1 + {table.first}, {given}"
+        f" FROM h, unnest({arrays}) WITH ORDINALITY AS x({_names(table.row)}, o)"
+    )
+
+
+@lru_cache(maxsize=64)
+def insert_row(table: JournalTable) -> str:
+    """Insert one row (SQLite, many at a time): the key's values, the number, the row's values."""
+    columns = [*(c.name for c in table.key), table.number, *(c.name for c in table.row)]
+    return f"INSERT INTO {table.rows} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
+@lru_cache(maxsize=64)
+def sqlite_head(table: JournalTable, variant: Variant, sibling: Sibling | None) -> str:
+    """Move the head on (SQLite)."""
+    lock = f"WITH lc AS ({sibling.lock}) " if sibling is not None else ""
+    return (lock + head(table, None, variant, sibling, "sqlite")).replace("{schema}", "")
+
+
+@lru_cache(maxsize=64)
+def sqlite_sibling(sibling: Sibling) -> str:
+    """Write the sibling (SQLite), after the head."""
+    return ("WITH h(counter) AS (VALUES (:counter)) " + sibling.write["sqlite"]).replace("{schema}", "")
+
+
+# -- reading, trimming, copying, deleting -------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def read_head(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
+    """Read the head alone."""
+    columns = [_shown(Column(name, _type_of(table, name)), dialect) for name in table.head_columns]
+    sql = f"SELECT {', '.join(columns)} FROM {{schema}}{table.head} WHERE {_key_is(table)}"
+    return _finished(sql, table, schema, dialect)
+
+
+@lru_cache(maxsize=64)
+def read_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
+    """Read the rows with a number in [start, stop), in order."""
+    sql = (
+        f"SELECT {_shown_row(table, dialect)} FROM {{schema}}{table.rows}"
+        f" WHERE {_key_is(table)} AND {table.number} >= :start AND {table.number} < :stop ORDER BY {table.number}"
+    )
+    return _finished(sql, table, schema, dialect)
+
+
+@lru_cache(maxsize=64)
+def find_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
+    """Read the rows with these ids, in the order of their numbers."""
+    row_id = table.row[0].name
+    given = f"= ANY(:rows_{row_id})" if dialect == "postgres" else "IN (SELECT value FROM json_each(:ids))"
+    sql = (
+        f"SELECT {_shown_row(table, dialect)} FROM {{schema}}{table.rows}"
+        f" WHERE {_key_is(table)} AND {row_id} {given} ORDER BY {table.number}"
+    )
+    return _finished(sql, table, schema, dialect)
+
+
+@lru_cache(maxsize=64)
+def has_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
+    """Ask whether there are rows, with a head or without."""
+    return _finished(f"SELECT 1 FROM {{schema}}{table.rows} WHERE {_key_is(table)} LIMIT 1", table, schema, dialect)
+
+
+@lru_cache(maxsize=64)
+def trim(table: JournalTable, schema: str | None) -> Statement:
+    """Move the head's oldest number up, never past the next one nor back, and delete the rows below it (PostgreSQL)."""
+    sql = (
+        f"WITH h AS ({_move_oldest(table, 'least', 'greatest')}), d AS (DELETE FROM {{schema}}{table.rows} AS r USING h"
+        f" WHERE {_key_is(table, 'r.')} AND r.{table.number} < h.{table.oldest} RETURNING 1) SELECT count(*) FROM d"
+    )
+    return _finished(sql, table, schema, "postgres")
+
+
+@lru_cache(maxsize=64)
+def sqlite_trim(table: JournalTable) -> tuple[str, str]:
+    """Move the head's oldest number up; delete the rows below :oldest (SQLite)."""
+    drop = f"DELETE FROM {table.rows} WHERE {_key_is(table)} AND {table.number} < :oldest"
+    return _move_oldest(table, "min", "max").replace("{schema}", ""), drop
+
+
+def _move_oldest(table: JournalTable, least: str, greatest: str) -> str:
+    top = f"{least}(:stop, {table.counter} + {table.first})"
+    return (
+        f"UPDATE {{schema}}{table.head} SET {table.oldest} = {greatest}({table.oldest}, {top})"
+        f" WHERE {_key_is(table)} RETURNING {table.oldest}"
+    )
+
+
+@lru_cache(maxsize=64)
+def delete_head(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
+    """Delete the head; always before its rows, so that an append meanwhile waits for it."""
+    return _finished(f"DELETE FROM {{schema}}{table.head} WHERE {_key_is(table)}", table, schema, dialect)
+
+
+@lru_cache(maxsize=64)
+def delete_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
+    """Delete all rows of a journal."""
+    return _finished(f"DELETE FROM {{schema}}{table.rows} WHERE {_key_is(table)}", table, schema, dialect)
+
+
+@lru_cache(maxsize=64)
+def copy(table: JournalTable, schema: str | None) -> Statement:
+    """Copy head and rows below :stop as they stand at one moment; nothing when the source is missing (PostgreSQL)."""
+    sql = f"WITH h AS ({_copy_head(table, 'postgres')}), w AS ({_copy_rows(table)} FROM h, {{schema}}{table.rows} AS r"
+    sql += f" WHERE {_key_is(table, 'r.')} AND r.{table.number} < h.counter + {table.first}) SELECT * FROM h"
+    return _finished(sql, table, schema, "postgres")
+
+
+@lru_cache(maxsize=64)
+def sqlite_copy(table: JournalTable) -> tuple[str, str]:
+    """Copy the head; copy the rows with a number below :counter + first (SQLite)."""
+    rows = f"{_copy_rows(table)} FROM {table.rows} AS r WHERE {_key_is(table)} AND r.{table.number} < :counter + {table.first}"
+    return _copy_head(table, "sqlite").replace("{schema}", ""), rows.replace("{schema}", "")
+
+
+def _copy_head(table: JournalTable, dialect: Dialect) -> str:
+    least, greatest = ("least", "greatest") if dialect == "postgres" else ("min", "max")
+    # A copy that ends below what was trimmed holds no rows, and goes on where the source's rows begin.
+    counter = f"{greatest}({least}({table.counter}, :stop - {table.first}), {table.oldest} - {table.first})"
+    kept = "".join(f", {c.name}" for c in (*table.kept, *(touch.column for touch in table.touched)))
+    times = f"{table.created_at.name}, {table.updated_at.name}"
+    return (
+        f"INSERT INTO {{schema}}{table.head} ({_names(table.key)}, {table.counter}, {table.oldest}{kept}, {times})"
+        f" SELECT {_places(table.key, 'to_')}, {counter}, {table.oldest}{kept}, :now, :now"
+        f" FROM {{schema}}{table.head} WHERE {_key_is(table)} RETURNING {_returned(table)}"
+    )
+
+
+def _copy_rows(table: JournalTable) -> str:
+    return (
+        f"INSERT INTO {{schema}}{table.rows} ({_names(table.key)}, {table.number}, {_names(table.row)})"
+        f" SELECT {_places(table.key, 'to_')}, r.{table.number}, {', '.join(f'r.{c.name}' for c in table.row)}"
+    )
+
+
+# -- parts --------------------------------------------------------------------------------------------------------
+
+
+def _finished(sql: str, table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
+    sql = sql.replace("{schema}", qualified(schema))
+    return compiled(sql, _parameters(table)) if dialect == "postgres" else Statement(sql, ())
+
+
+def _parameters(table: JournalTable) -> tuple[Column, ...]:
+    bigints = ("n", "expected", "start", "stop")
+    return (
+        *table.key,
+        *(Column(f"to_{c.name}", c.type) for c in table.key),
+        *table.kept,
+        *(touch.column for touch in table.touched),
+        *(Column(f"rows_{c.name}", _array_type(c)) for c in table.row),
+        *(Column(name, "bigint") for name in bigints),
+        Column("now", table.created_at.type),
+    )
+
+
+def _array_type(column: Column) -> str:
+    return "text[]" if column.type in ("varchar", "text", "jsonb") else f"{column.type}[]"
+
+
+def _type_of(table: JournalTable, name: str) -> str:
+    known = (*table.kept, *(touch.column for touch in table.touched))
+    return next((c.type for c in known if c.name == name), "bigint")
+
+
+def _shown(column: Column, dialect: Dialect) -> str:
+    # As text: a codec that the host set for jsonb would decode it in its own way.
+    return f"{column.name}::text" if column.type == "jsonb" and dialect == "postgres" else column.name
+
+
+def _shown_row(table: JournalTable, dialect: Dialect) -> str:
+    return ", ".join([table.number, *(_shown(c, dialect) for c in table.row)])
+
+
+def _names(columns: Iterable[Column]) -> str:
+    return ", ".join(c.name for c in columns)
+
+
+def _places(columns: Iterable[Column], prefix: str = "") -> str:
+    return ", ".join(f":{prefix}{c.name}" for c in columns)
+
+
+def _key_is(table: JournalTable, prefix: str = "") -> str:
+    return " AND ".join(f"{prefix}{c.name} = :{c.name}" for c in table.key)
