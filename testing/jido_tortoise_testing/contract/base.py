@@ -1,0 +1,112 @@
+"""What every group of checks stands on: the two handles, the capabilities, and the words for entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import pytest
+
+from jido_tortoise.agents.storage import AtomicSave, Capability, Copying, Heads, Listing, Storage, Trimming
+from jido_tortoise.agents.thread import Entry, Thread
+
+Check = TypeVar("Check", bound=Callable[..., Any])
+
+
+class FullStorage(Storage, AtomicSave, Heads, Trimming, Copying, Listing, Protocol):
+    """A storage with every capability; a check calls only what its storage declares."""
+
+
+#: Makes a handle on the data of the running check, as another process would have one.
+MakeStorage = Callable[[], FullStorage]
+
+
+def needs(*capabilities: Capability) -> Callable[[Check], Check]:
+    """Skip the check, visibly and with the reason, on a storage that does not declare all of these."""
+
+    def mark(check: Check) -> Check:
+        vars(check)["needs"] = needed(check) + capabilities
+        return check
+
+    return mark
+
+
+def needed(check: Callable[..., Any]) -> tuple[Capability, ...]:
+    """Answer the capabilities that a check was marked with."""
+    return tuple(getattr(check, "needs", ()))
+
+
+def undeclared(check: Callable[..., Any], storage: Storage) -> str | None:
+    """Say why this storage cannot be asked to pass the check; None when it can."""
+    missing = [name for name in needed(check) if name not in storage.capabilities]
+    if not missing:
+        return None
+    return f"the storage does not declare {', '.join(missing)}; it declares {', '.join(sorted(storage.capabilities)) or 'none'}"
+
+
+class Checks:
+    """The fixtures of a group of checks; `make_storage` is the one that a subclass must give."""
+
+    # Explicit, so that the suite also runs where pytest-asyncio is in strict mode.
+    pytestmark: ClassVar[Any] = pytest.mark.asyncio
+
+    #: Seconds after which a call counts as hung.
+    patience: ClassVar[float] = 30.0
+    #: Tasks that write at once.
+    crowd: ClassVar[int] = 40
+
+    @pytest.fixture
+    def make_storage(self) -> MakeStorage:
+        """Give a function that makes a handle on the data of this check: the same data each time, empty at first."""
+        raise NotImplementedError(f"{type(self).__name__} must define the fixture make_storage")
+
+    @pytest.fixture
+    def storage(self, make_storage: MakeStorage) -> FullStorage:
+        """Give the first handle."""
+        return make_storage()
+
+    @pytest.fixture
+    def second(self, make_storage: MakeStorage) -> FullStorage:
+        """Give another handle on the same data, as another process would have one."""
+        return make_storage()
+
+    @pytest.fixture(autouse=True)
+    def declared(self, request: pytest.FixtureRequest, storage: FullStorage) -> None:
+        """Skip what the storage does not declare."""
+        reason = undeclared(request.function, storage)
+        if reason is not None:
+            pytest.skip(reason)
+
+
+def note(n: object, **fields: Any) -> dict[str, Any]:
+    """Make the mapping of an entry that is recognised by its number."""
+    return {"kind": "note", "payload": {"n": n}, **fields}
+
+
+def notes(count: int, start: int = 0) -> list[dict[str, Any]]:
+    """Make that many entries, numbered from `start`."""
+    return [note(n) for n in range(start, start + count)]
+
+
+def numbers(entries: Thread | Iterable[Entry] | None) -> list[Any]:
+    """Answer the numbers that `note` wrote, in the order of the entries."""
+    return [entry.payload["n"] for entry in entries_of(entries)]
+
+
+def seqs(entries: Thread | Iterable[Entry] | None) -> list[int]:
+    """Answer the sequence numbers of the entries."""
+    return [entry.seq for entry in entries_of(entries)]
+
+
+def entries_of(entries: Thread | Iterable[Entry] | None) -> Sequence[Entry]:
+    """Answer the entries of a thread, or of what a load answered for one that is not there."""
+    if entries is None:
+        return ()
+    return tuple(entries.entries if isinstance(entries, Thread) else entries)
+
+
+async def loaded(storage: FullStorage, thread_id: str, **range_: Any) -> Thread:
+    """Load a journal that must be there."""
+    thread = await storage.load_thread(thread_id, **range_)
+    assert thread is not None, f"the journal {thread_id!r} is not there"
+    return thread
