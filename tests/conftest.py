@@ -1,0 +1,170 @@
+"""The databases that the tests run on: SQLite in memory, SQLite in a file, and a real PostgreSQL.
+
+One PostgreSQL server serves a whole run, all workers of pytest-xdist included. `JIDO_TEST_DB_URL` names one that runs
+already; either way every test gets a database of its own, made for it and dropped after it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tortoise.backends.base.executor import EXECUTOR_CACHE
+from tortoise.context import TortoiseContext
+
+from jido_tortoise_testing.postgres import URL_VARIABLE, PostgresServer, fresh_database
+
+_BACKENDS = ("sqlite-memory", "sqlite-file", "postgres")
+_server = pytest.StashKey[PostgresServer]()
+
+
+@dataclass(frozen=True)
+class Database:
+    """An initialised Tortoise context on a database that has our agents' tables."""
+
+    #: One of `_BACKENDS`.
+    backend: str
+    #: "sqlite" or "postgres".
+    dialect: str
+    url: str
+    context: TortoiseContext
+
+    @property
+    def client(self) -> Any:
+        """Tortoise's client of the connection `default`."""
+        return self.context.connections.get("default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The controller of pytest-xdist starts the server, and its workers find it in the environment they inherit.
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        _server_url(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if server := config.stash.get(_server, None):
+        server.stop()
+        del os.environ[URL_VARIABLE]
+
+
+def _server_url(config: pytest.Config) -> str:
+    if URL_VARIABLE not in os.environ:
+        config.stash[_server] = PostgresServer().start()
+        os.environ[URL_VARIABLE] = config.stash[_server].url()
+    return os.environ[URL_VARIABLE]
+
+
+@pytest.fixture(scope="session")
+def pg_server(pytestconfig: pytest.Config) -> str:
+    """Give the URL of the server that the whole run shares: never stop, pause or restart it."""
+    return _server_url(pytestconfig)
+
+
+@pytest.fixture
+def pg_url(pg_server: str) -> Iterator[str]:
+    """Give the URL of an empty PostgreSQL database of this test's own."""
+    with fresh_database(pg_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def _own_server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_pg_server(_own_server: PostgresServer) -> Iterator[PostgresServer]:
+    """Give a server that nobody else uses, to kill, pause and restart; the next test finds it running, however it is left."""
+    yield _own_server
+    _own_server.resume()
+    if not _own_server.running:
+        _own_server.restart()
+
+
+@pytest.fixture
+def own_pg_url(own_pg_server: PostgresServer) -> Iterator[str]:
+    """Give the URL of an empty database on `own_pg_server`."""
+    with own_pg_server.database() as url:
+        yield url
+        own_pg_server.resume()
+        if not own_pg_server.running:
+            own_pg_server.restart()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """Give the URL of a SQLite file that does not exist yet."""
+    return f"sqlite://{tmp_path / 'agents.db'}"
+
+
+@pytest.fixture(params=_BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Name the database that the test runs on; use it to run a test on all three."""
+    return str(request.param)
+
+
+@pytest.fixture
+def db_url(backend: str, request: pytest.FixtureRequest) -> str:
+    """Give the URL of an empty database of this backend."""
+    if backend == "sqlite-memory":
+        return "sqlite://:memory:"
+    return str(request.getfixturevalue("pg_url" if backend == "postgres" else "sqlite_url"))
+
+
+@pytest.fixture
+async def db(backend: str, db_url: str) -> AsyncIterator[Database]:
+    """Initialise Tortoise on an empty database and make our agents' tables there."""
+    async with opened(db_url, backend=backend) as database:
+        yield database
+
+
+@pytest.fixture
+async def sqlite_db(sqlite_url: str) -> AsyncIterator[Database]:
+    """Like `db`, on a SQLite file only."""
+    async with opened(sqlite_url, backend="sqlite-file") as database:
+        yield database
+
+
+@pytest.fixture
+async def pg_db(pg_url: str) -> AsyncIterator[Database]:
+    """Like `db`, on PostgreSQL only."""
+    async with opened(pg_url, backend="postgres") as database:
+        yield database
+
+
+@asynccontextmanager
+async def opened(url: str, *, backend: str = "", tables: bool = True, **config: Any) -> AsyncIterator[Database]:
+    """Initialise Tortoise for the block and close its connections after it.
+
+    Args:
+        url: Of the connection `default`.
+        backend: One of `_BACKENDS`, for the test to read.
+        tables: Whether to make the agents' tables.
+        config: More keys of Tortoise's config.
+    """
+    # Tortoise caches statements by connection name, whatever the dialect: SQLite's would be sent to PostgreSQL.
+    EXECUTOR_CACHE.clear()
+    async with TortoiseContext() as context:
+        await context.init(config={"connections": {"default": url}, "apps": agents_app(), **config})
+        database = Database(backend, url.partition(":")[0].replace("postgresql", "postgres"), url, context)
+        if tables:
+            await make_tables(database)
+        yield database
+
+
+def agents_app(connection: str = "default") -> dict[str, Any]:
+    """Give the `apps` of a Tortoise config that holds our agents' models and nothing else."""
+    return {"jido_agents": {"models": ["jido_tortoise.agents.models"], "default_connection": connection}}
+
+
+async def make_tables(database: Database) -> None:
+    """Make the agents' tables by the frozen DDL, as an upgrade would."""
+    from jido_tortoise.schema import ddl
+
+    await database.client.execute_script(ddl("agents", database.dialect, version=1))
