@@ -29,6 +29,7 @@ from jido_tortoise.errors import (
     AppNotRegisteredError,
     ConfigError,
     ConnectionsClosedError,
+    InvalidInputError,
     NotInitialisedError,
     StorageBusyError,
     StorageTimeoutError,
@@ -67,12 +68,12 @@ class Db:
         return isinstance(self.client, TransactionalDBClient)
 
     @property
-    def identity(self) -> tuple[int, str | None]:
-        """What tells two databases apart within this process."""
+    def root(self) -> Any:
+        """The client that a transaction was begun on; tells two databases apart within this process."""
         client = self.client
         while isinstance(client, TransactionalDBClient):
             client = client._parent  # type: ignore[attr-defined]
-        return id(client), self.schema
+        return client
 
 
 # -- whose connection ---------------------------------------------------------------------------------------------
@@ -99,7 +100,10 @@ def resolve(
     except ConfigurationError as error:
         raise _config_error(connection, handler) from error
     _refuse_finished(client)
-    return Db(client, _dialect(client), schema, DEFAULT_TIMEOUT if timeout is None else timeout)
+    dialect = _dialect(client)
+    if schema is not None and dialect == "sqlite":
+        raise InvalidInputError.at("schema", "None on SQLite, which has no schemas", schema)
+    return Db(client, dialect, schema, DEFAULT_TIMEOUT if timeout is None else timeout)
 
 
 def _handler(connection: str | None) -> ConnectionHandler:

@@ -8,7 +8,7 @@ Agents' threads, ADK sessions and recorded sessions are all this; `table.Journal
 - A refused append has written nothing and leaves the transaction around it usable.
 """
 
-from jido_tortoise.journal.operations import append, copy, delete, load, read_head, read_rows, trim, walk
+from jido_tortoise.journal.operations import append, copy, delete, load, read_head, read_rows, repair, trim, walk
 from jido_tortoise.journal.table import Append, Column, Head, JournalTable, Refused, Sibling, Touch, Written
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "load",
     "read_head",
     "read_rows",
+    "repair",
     "trim",
     "walk",
 ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from jido_tortoise.database import Db
+from jido_tortoise.database import Db, transaction
 from jido_tortoise.driver_errors import ConstraintError
 from jido_tortoise.errors import CorruptRowError
 from jido_tortoise.journal import postgres, sqlite
@@ -147,3 +147,44 @@ async def copy(db: Db, table: JournalTable, source: Key, target: Key, *, stop: i
 async def delete(db: Db, table: JournalTable, key: Key) -> None:
     """Delete the head, then its rows, together."""
     await _backend(db).delete(db, table, key)
+
+
+async def repair(db: Db, table: JournalTable, key: Key, *, now: Any, values: Mapping[str, Any]) -> str | None:
+    """Make the head say what the rows say, and answer what was done in one sentence; None when nothing was wrong.
+
+    Args:
+        db: The connection.
+        table: The journal's tables.
+        key: Which journal.
+        now: What the time columns of a new head get.
+        values: Values of the kept and touched columns, for a head that has to be made.
+
+    Raises:
+        CorruptRowError: The rows themselves have a gap.
+    """
+    backend = _backend(db)
+    async with transaction(db) as inner:
+        head = await read_head(inner, table, key)
+        lowest, highest, count = await backend.span_of_rows(inner, table, key)
+        wanted = _head_of_rows(table, key, head, lowest, highest, count)
+        if wanted is None or (head is not None and wanted == (head.counter, head.oldest)):
+            return None
+        counter, oldest = wanted
+        await backend.set_head(inner, table, key, {"n": counter, "start": oldest, "now": now, **values})
+    before = "was missing" if head is None else f"said {head.counter} rows ever, the oldest {head.oldest}"
+    return f"{table.head} {key}: the head {before}; its rows say {counter}, the oldest {oldest}"
+
+
+def _head_of_rows(
+    table: JournalTable, key: Key, head: Head | None, lowest: int | None, highest: int | None, count: int
+) -> tuple[int, int] | None:
+    if lowest is None or highest is None:
+        return None if head is None else (head.counter, head.counter + table.first)
+    if highest - lowest + 1 != count:
+        raise CorruptRowError(
+            f"{table.rows} {key}: {count} rows between the numbers {lowest} and {highest}; what stood in the gap is gone",
+            reason="invalid_thread_entry",
+            table=table.rows,
+            key=key,
+        )
+    return highest - table.first + 1, lowest

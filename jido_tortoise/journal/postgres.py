@@ -95,6 +95,16 @@ async def delete(db: Db, table: JournalTable, key: Key) -> None:
         await _rows(inner, statements.delete_rows(table, db.schema, "postgres"), values)
 
 
+async def span_of_rows(db: Db, table: JournalTable, key: Key) -> tuple[Any, ...]:
+    """Read the lowest and the highest number, and how many rows there are."""
+    return (await _rows(db, statements.span_of_rows(table, db.schema, "postgres"), _key_values(table, key)))[0]
+
+
+async def set_head(db: Db, table: JournalTable, key: Key, values: Mapping[str, Any]) -> None:
+    """Make the head say what it should."""
+    await _rows(db, statements.set_head(table, db.schema, "postgres"), _key_values(table, key) | dict(values))
+
+
 async def _rows(db: Db, statement: Statement, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await fetch(db, statement.sql, statement.args(values))]
 

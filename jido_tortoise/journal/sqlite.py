@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jido_tortoise.database import Db, in_thread
@@ -117,6 +117,17 @@ async def delete(db: Db, table: JournalTable, key: Key) -> None:
         connection.execute(statements.delete_rows(table, None, "sqlite").sql, values)
 
     await in_thread(db, job, write=True)
+
+
+async def span_of_rows(db: Db, table: JournalTable, key: Key) -> Row:
+    """Read the lowest and the highest number, and how many rows there are."""
+    return (await _read(db, statements.span_of_rows(table, None, "sqlite").sql, _key_values(table, key)))[0]
+
+
+async def set_head(db: Db, table: JournalTable, key: Key, values: Mapping[str, Any]) -> None:
+    """Make the head say what it should."""
+    given = _key_values(table, key) | dict(values)
+    await in_thread(db, _fetch_all(statements.set_head(table, None, "sqlite").sql, given), write=True)
 
 
 async def _read(db: Db, sql: str, values: dict[str, Any]) -> list[Row]:

@@ -285,6 +285,27 @@ def _copy_rows(table: JournalTable) -> str:
     )
 
 
+@lru_cache(maxsize=64)
+def span_of_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
+    """Read the lowest and the highest number, and how many rows there are."""
+    sql = f"SELECT min({table.number}), max({table.number}), count(*) FROM {{schema}}{table.rows} WHERE {_key_is(table)}"
+    return _finished(sql, table, schema, dialect)
+
+
+@lru_cache(maxsize=64)
+def set_head(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
+    """Make the head say :n rows ever and :start as the oldest number, whatever it said."""
+    given = [*table.key, *table.kept, *(touch.column for touch in table.touched)]
+    columns = [table.counter, table.oldest, *(c.name for c in given), table.created_at.name, table.updated_at.name]
+    values = [":n", ":start", *(f":{c.name}" for c in given), ":now", ":now"]
+    sql = (
+        f"INSERT INTO {{schema}}{table.head} ({', '.join(columns)}) VALUES ({', '.join(values)})"
+        f" ON CONFLICT ({_names(table.key)}) DO UPDATE SET {table.counter} = excluded.{table.counter},"
+        f" {table.oldest} = excluded.{table.oldest}"
+    )
+    return _finished(sql, table, schema, dialect)
+
+
 # -- parts --------------------------------------------------------------------------------------------------------
 
 
