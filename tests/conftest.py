@@ -80,7 +80,7 @@ def _own_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def own_pg_server(_own_server: PostgresServer) -> Iterator[PostgresServer]:
-    """Give a server that nobody else uses, to kill, pause and restart; the next test finds it running, however it is left."""
+    """Give a server that nobody else uses, to kill, pause and restart; the next test finds it running again."""
     yield _own_server
     _own_server.resume()
     if not _own_server.running:

@@ -59,14 +59,15 @@ _ROOM = 1 << 30
 #: A socket's whole path may have 107 bytes (103 on macOS).
 _LONGEST_BASE = 60
 
-# Reads the server's process id from its standard input, again after each restart. The kernel closes that pipe however
-# the test run ends, and then the server and its folder go. A stopped process takes no signal but CONT and KILL.
+# Reads from its standard input what must end with the test run: the server's process, again after each restart, and with
+# its children while it is paused. The kernel closes that pipe however the run ends, and then they and the folder go. A
+# stopped process takes no signal but CONT and KILL.
 _GUARD = """
 while read -r line; do
     [ "$line" = stop ] && exit 0
-    server=$line
+    processes=$line
 done
-[ -n "$server" ] && kill -QUIT "$server" && kill -CONT "$server" && sleep 0.2
+[ -n "$processes" ] && kill -QUIT $processes; kill -CONT $processes; sleep 0.2
 rm -rf "$1"
 """
 
@@ -236,6 +237,7 @@ class PostgresServer:
         if self._server is not None and self.running:
             for process in reversed([self._server.pid, *_children(self._server.pid)]):
                 _signal(process, signal.SIGCONT)
+            self._tell_guard(str(self._server.pid))
 
     def _stopped_processes(self) -> list[int]:
         assert self._server is not None
@@ -243,7 +245,9 @@ class PostgresServer:
         children = _children(self._server.pid)
         for child in children:
             _signal(child, signal.SIGSTOP)
-        return [self._server.pid, *children]
+        processes = [self._server.pid, *children]
+        self._tell_guard(" ".join(map(str, processes)))
+        return processes
 
     def _prepare(self, binaries: Path) -> None:
         # The guard comes first: from here on whatever ends this process also removes the folder.
