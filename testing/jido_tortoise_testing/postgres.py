@@ -59,7 +59,7 @@ _ROOM = 1 << 30
 #: A socket's whole path may have 107 bytes (103 on macOS).
 _LONGEST_BASE = 60
 
-# Reads from its standard input what must end with the test run: the server's process, again after each restart, and with
+# Reads from its standard input what must end with the test run: the server, told again after each restart, and with it
 # its children while it is paused. The kernel closes that pipe however the run ends, and then they and the folder go. A
 # stopped process takes no signal but CONT and KILL.
 _GUARD = """
