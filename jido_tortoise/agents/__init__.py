@@ -1,0 +1,1 @@
+"""Agents that hibernate and thaw: the agent, its thread, the storages, and what goes between them."""
