@@ -150,6 +150,22 @@ def decode_entry(row: StoredEntry, thread_id: str) -> Entry:
     return Entry._make(row.id, row.seq, row.at_ms, row.kind, payload, refs)
 
 
+def decode_entries(rows: Sequence[Sequence[Any]], thread_id: str) -> list[Entry]:
+    """Make the entries of many rows, which are like StoredEntry; a malformed one is a CorruptRowError that names it."""
+    make, loads = Entry._make, codec.loads
+    try:
+        entries = [
+            make(id, seq, at_ms, kind, loads(payload), {} if refs == "{}" else loads(refs))
+            for seq, id, at_ms, kind, payload, refs in rows
+        ]
+    except CorruptRowError:  # once more, one by one, to say which
+        return [decode_entry(StoredEntry(*row), thread_id) for row in rows]
+    for entry in entries:
+        if type(entry.payload) is not dict or type(entry.refs) is not dict:
+            raise corrupt_entry(thread_id, entry.seq, "payload or refs is no map")
+    return entries
+
+
 def corrupt_entry(thread_id: str, seq: int, what: str, cause: CorruptRowError | None = None) -> CorruptRowError:
     """Say which stored entry is malformed."""
     facts = {**cause.facts, "thread_id": thread_id, "seq": seq} if cause else {"thread_id": thread_id, "seq": seq}

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from jido_tortoise.agents.thread import Entry, Thread
 
-Capability = Literal["compare_and_set", "atomic_save", "head", "list", "trim", "copy"]
+Capability = Literal["compare_and_set", "atomic_save", "head", "list", "trim", "copy", "repair"]
 
 #: One entry, or a mapping with the fields of one.
 EntryLike = Entry | Mapping[str, Any]
@@ -88,7 +88,7 @@ class ThreadWrite:
     entries: Sequence[EntryLike] = ()
     #: The revision it must be at, checked also when there is nothing to append; None appends to whatever is there.
     expected_rev: int | None = None
-    #: Stored when this write creates the journal.
+    #: Stored when this write creates the journal. Without entries and without metadata no journal is created.
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -99,6 +99,8 @@ class Saved:
     version: int
     #: The journal's revision after it; None when no journal was named.
     rev: int | None
+    #: Whether it may still be undone, since it is part of the host's transaction.
+    provisional: bool = False
 
 
 @runtime_checkable
@@ -155,8 +157,12 @@ class AtomicSave(Protocol):
         """Answer the checkpoint and the head of the journal that it points at, read at one moment."""
         ...
 
+    async def read_thread(self, thread_id: str, head: ThreadHead) -> Thread | None:
+        """Answer the journal as it was at that head, without reading the head again; None when it was trimmed since."""
+        ...
+
     async def delete_agent(self, key: Any, thread_id: str | None = None) -> None:
-        """Remove the checkpoint and that journal (when None: the one it points at) together."""
+        """Remove the checkpoint, the journal it points at, and that journal, together."""
         ...
 
 
@@ -181,6 +187,22 @@ class Copying(Protocol):
 
     async def copy_thread(self, source: str, target: str, *, upto: int | None = None) -> ThreadHead:
         """Copy the entries below `upto` (all when None) into a new journal with the same numbers; the target must not exist."""
+        ...
+
+
+class Repairing(Protocol):
+    """Capability `repair`."""
+
+    async def repair_thread(self, thread_id: str) -> str | None:
+        """Make the head say what the entries say, and answer what was done; None when nothing was wrong.
+
+        Raises:
+            CorruptRowError: The entries themselves have a gap.
+        """
+        ...
+
+    async def read_raw_checkpoint(self, key: Any) -> tuple[str, int] | None:
+        """Answer a checkpoint's stored text and version without decoding it; None when there is none."""
         ...
 
 

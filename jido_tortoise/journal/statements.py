@@ -15,8 +15,9 @@ from typing import Any, Literal
 from jido_tortoise.database import Dialect
 from jido_tortoise.journal.table import Append, Column, JournalTable, Sibling
 
-#: What an append asks of the head: to be anything, absent or without rows, at a revision, there; or only checks it.
-Variant = Literal["any", "first", "next", "existing", "check", "check_first"]
+#: What an append asks of the head: to be anything, absent or without rows, at a revision, there; or only checks that it
+#: is at a revision, that it has no rows, or looks where it is.
+Variant = Literal["any", "first", "next", "existing", "check", "check_first", "look"]
 
 _PLACE = re.compile(r"(?<![:\w]):(\w+)")
 _GREATEST = {"postgres": "greatest", "sqlite": "max"}
@@ -56,7 +57,7 @@ def qualified(schema: str | None) -> str:
 def variant_of(request: Append) -> Variant:
     """Answer what a request asks of the head."""
     if request.check_only:
-        return "check" if request.expected else "check_first"
+        return "look" if request.expected is None else "check" if request.expected else "check_first"
     if request.expected is None:
         return "existing" if request.must_exist else "any"
     return "next" if request.expected or request.must_exist else "first"
@@ -72,7 +73,7 @@ def append(table: JournalTable, schema: str | None, variant: Variant, sibling: S
     if sibling is not None:
         parts.insert(0, f"lc AS MATERIALIZED ({sibling.lock} FOR UPDATE)")
         parts.append(f"s AS ({sibling.write['postgres']})")
-    if variant not in ("check", "check_first"):
+    if variant not in ("check", "check_first", "look"):
         parts.append(f"w AS ({_insert_rows(table)})")
     last = "SELECT h.*, s.* FROM h LEFT JOIN s ON true" if sibling is not None else "SELECT * FROM h"
     sql = f"WITH {', '.join(parts)} {last}".replace("{schema}", qualified(schema))
@@ -95,6 +96,8 @@ def head(table: JournalTable, schema: str | None, variant: Variant, sibling: Sib
             sql = _check_head(table, guard, dialect)
         case "check_first":
             sql = _check_no_rows(table, guard)
+        case "look":
+            sql = _look_at_head(table, guard)
     return sql.replace("{schema}", qualified(schema))
 
 
@@ -128,6 +131,15 @@ def _check_no_rows(table: JournalTable, guard: str) -> str:
         f"SELECT CAST(0 AS bigint) AS counter, CAST({table.first} AS bigint) AS {table.oldest},"
         f" :now AS {table.created_at.name}, :now AS {table.updated_at.name} WHERE {guard} AND NOT EXISTS"
         f" (SELECT 1 FROM {{schema}}{table.head} AS t WHERE {_key_is(table, 't.')} AND t.{table.counter} > 0)"
+    )
+
+
+def _look_at_head(table: JournalTable, guard: str) -> str:
+    there = f"FROM {{schema}}{table.head} AS t WHERE {_key_is(table, 't.')}"
+    return (
+        f"SELECT coalesce((SELECT t.{table.counter} {there}), 0) AS counter,"
+        f" coalesce((SELECT t.{table.oldest} {there}), {table.first}) AS {table.oldest},"
+        f" :now AS {table.created_at.name}, :now AS {table.updated_at.name} WHERE {guard}"
     )
 
 

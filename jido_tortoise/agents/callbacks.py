@@ -1,0 +1,164 @@
+"""Between an agent and its checkpoint: the host's callbacks are called, and nothing malformed passes either way."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from jido_tortoise import codec
+from jido_tortoise.agents.agent import AgentLike, normalise_schedule
+from jido_tortoise.agents.storage import Checkpoint
+from jido_tortoise.agents.thread import Thread
+from jido_tortoise.errors import CallbackError, CorruptRowError, InvalidAgentError, InvalidInputError, JidoError, ThawError, said
+
+A = TypeVar("A", bound=AgentLike)
+
+
+def check_identity(agent: object) -> None:
+    """Refuse what is no agent, and an agent without an id, before any storage is asked.
+
+    Raises:
+        InvalidAgentError: `invalid_agent` or `missing_agent_id`.
+    """
+    if isinstance(agent, type) or not all(hasattr(agent, name) for name in ("id", "state", "agent_type")):
+        raise InvalidAgentError.at("agent", "an object with an id, a state and an agent_type", agent)
+    if agent.id is None:  # type: ignore[attr-defined]
+        raise InvalidAgentError("an agent without an id cannot be stored", reason="missing_agent_id", agent=agent)
+
+
+# -- to the storage -----------------------------------------------------------------------------------------------
+
+
+async def checkpoint(agent: AgentLike) -> dict[str, Any]:
+    """Answer the map that is stored for the agent, without its pointer.
+
+    Whatever the agent's own `checkpoint` answers: identity and schedule are the agent's, and no thread is in it.
+
+    Raises:
+        CallbackError: It raised, or answered no map: `checkpoint_callback_failed`.
+        InvalidInputError: Its state is no map: `invalid_checkpoint`.
+    """
+    made = await _called(getattr(agent, "checkpoint", None) or (lambda: _default_checkpoint(agent)), "checkpoint")
+    if not isinstance(made, Mapping):
+        raise _failed("checkpoint", "invalid_return", f"expected a dict, got {type(made).__name__}", value=made)
+    return _enforced(dict(made), agent)
+
+
+def _default_checkpoint(agent: AgentLike) -> dict[str, Any]:
+    state = agent.state if isinstance(agent.state, Mapping) or agent.state is None else codec.to_fields(agent.state)
+    return {"version": 1, "state": state}
+
+
+def _enforced(data: dict[str, Any], agent: AgentLike) -> dict[str, Any]:
+    data |= {"agent_type": agent.agent_type, "id": agent.id, "state": _state_of(data)}
+    partition = getattr(agent, "partition", None)
+    schedule = normalise_schedule(getattr(agent, "schedule", None) or {})
+    for name, value in (("partition", partition), ("schedule", schedule)):
+        data.pop(name, None)
+        if value:
+            data[name] = value
+    data.pop("thread", None)
+    return {"version": 1} | data
+
+
+def _state_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    state = data.get("state")
+    if state is None:
+        return {}
+    if not isinstance(state, Mapping):
+        raise InvalidInputError.at("state", "a dict", state, reason="invalid_checkpoint")
+    return {name: value for name, value in state.items() if name != "__thread__"}
+
+
+# -- from the storage ---------------------------------------------------------------------------------------------
+
+
+def check_checkpoint(checkpoint: Checkpoint) -> None:
+    """Refuse a stored checkpoint that no agent can come from.
+
+    Raises:
+        CorruptRowError: `invalid_checkpoint`; `path` says where.
+    """
+    data = checkpoint.data
+    if not isinstance(data, dict):
+        raise _malformed(checkpoint, "data", "a dict", data)
+    if not isinstance(data.get("state"), dict | None):
+        raise _malformed(checkpoint, "data.state", "a dict", data["state"])
+    if data.get("id") is None:
+        raise _malformed(checkpoint, "data.id", "the agent's id", data.get("id"))
+    pointer_of(checkpoint)
+
+
+def pointer_of(checkpoint: Checkpoint) -> tuple[str, int] | None:
+    """Answer the thread's id and revision that a checkpoint points at; None when it points at none."""
+    pointer = checkpoint.data.get("thread")
+    match pointer:
+        case None:
+            return None
+        case {"id": str() as thread_id, "rev": int() as rev} if not isinstance(rev, bool) and rev >= 0:
+            return thread_id, rev
+    raise _malformed(checkpoint, "data.thread", 'None or {"id": text, "rev": number}', pointer)
+
+
+def _malformed(checkpoint: Checkpoint, path: str, expected: str, got: object) -> CorruptRowError:
+    return CorruptRowError(
+        f"checkpoint {checkpoint.key!r}: {path}: expected {expected}, got {got!r}; `repair` says what can be done",
+        reason="invalid_checkpoint",
+        table="jido_checkpoints",
+        key=checkpoint.key,
+        path=path,
+        expected=expected,
+        got=got,
+    )
+
+
+async def restore(cls: type[A], checkpoint: Checkpoint, thread: Thread | None) -> A:
+    """Answer the agent that the class makes of a checkpoint, with its schedule and thread.
+
+    Raises:
+        CallbackError: `restore` raised, or answered no agent: `restore_callback_failed`.
+        ThawError: The checkpoint is another type's: `agent_type_mismatch`.
+    """
+    data = dict(checkpoint.data)
+    _check_type(cls, checkpoint)
+    data["state"] = data.get("state") or {}
+    agent = await _called(lambda: cls.restore(data), "restore")
+    try:
+        check_identity(agent)
+    except InvalidAgentError as error:
+        raise _failed("restore", "invalid_return", f"expected an agent, got {type(agent).__name__}", value=agent) from error
+    if thread is not None:
+        agent.thread = thread
+    if data.get("schedule"):
+        agent.schedule = normalise_schedule(data["schedule"])
+    return agent  # type: ignore[no-any-return]
+
+
+def _check_type(cls: type[AgentLike], checkpoint: Checkpoint) -> None:
+    stored = checkpoint.data.get("agent_type")
+    if stored is not None and stored not in (cls.agent_type, *getattr(cls, "aliases", ())):
+        raise ThawError(
+            f"checkpoint {checkpoint.key!r} is of the agent type {stored!r}, not {cls.agent_type!r};"
+            f' when the type was renamed, say `aliases=("{stored}",)` in the class',
+            reason="agent_type_mismatch",
+            key=checkpoint.key,
+            expected=cls.agent_type,
+            actual=stored,
+        )
+
+
+async def _called(callback: Any, which: str) -> Any:
+    try:
+        made = callback()
+        return await made if inspect.isawaitable(made) else made
+    except JidoError:  # the host said itself which of our errors it is
+        raise
+    except Exception as error:
+        raise _failed(which, "raised", f"{type(error).__name__}: {error}", error=type(error).__name__) from error
+
+
+def _failed(which: str, kind: str, words: str, **facts: Any) -> CallbackError:
+    return CallbackError(
+        f"the agent's {which}() failed: {said(words)}", reason=f"{which}_callback_failed", kind=kind, **facts
+    )

@@ -1,0 +1,279 @@
+"""Hibernate and thaw: how an agent goes into a storage and comes out of it.
+
+The law: a checkpoint points at its journal by id and revision, and never holds an entry; journal and checkpoint change
+together or not at all; nobody's write is lost without a ConflictError or a `force`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+from jido_tortoise import telemetry
+from jido_tortoise.agents import callbacks
+from jido_tortoise.agents.agent import AgentLike
+from jido_tortoise.agents.backing import Backing
+from jido_tortoise.agents.keys import checkpoint_key
+from jido_tortoise.agents.resolve import StorageLike
+from jido_tortoise.agents.storage import Checkpoint, Saved, Storage, ThreadHead, ThreadWrite
+from jido_tortoise.agents.stored import Attempt, Stored
+from jido_tortoise.agents.thread import Thread
+from jido_tortoise.errors import (
+    ConflictError,
+    InvalidAgentError,
+    InvalidInputError,
+    MissingThreadError,
+    NotFoundError,
+    ThreadMismatchError,
+)
+
+A = TypeVar("A", bound=AgentLike)
+Journal = Literal["latest", "pinned", "exact"]
+
+_POLICIES = ("latest", "pinned", "exact")
+#: How often hibernate and thaw look again when what is stored turns out to be their own, or moved while they read.
+_ROUNDS = 4
+
+
+# -- hibernate ----------------------------------------------------------------------------------------------------
+
+
+async def hibernate(storage: StorageLike, agent: AgentLike, *, key: Any = None, force: bool = False) -> None:
+    """Store the agent's state and what its journal lacks, in one step.
+
+    An agent that was thawed or stored before is guarded: when another writer has changed its checkpoint or its journal
+    since, nothing is written. One that never met this storage overwrites the checkpoint.
+
+    Args:
+        storage: A storage, something with a `.storage`, or a spec.
+        agent: Any object with an id, a state and an agent_type.
+        key: Another key than the agent's own.
+        force: Overwrite whatever is there; entries of others stay in the journal, ours follow them.
+
+    Raises:
+        ConflictError: Another writer was there first.
+        InvalidAgentError: `invalid_agent`, or `missing_agent_id`.
+        CallbackError: The agent's `checkpoint` raised or returned no map (`checkpoint_callback_failed`); nothing was written.
+        UnstorableError: Something in state or entries cannot be stored; nothing was written.
+        StorageUnavailableError: The database was not there; call it again, nothing is written twice.
+    """
+    callbacks.check_identity(agent)
+    backing = Backing.of(storage)
+    stored = _known(agent, backing, key)
+    at = key if key is not None else stored.key if stored else _key_of(agent)
+    with telemetry.operation("hibernate", agent_type=agent.agent_type, agent_id=agent.id, force=force) as span:
+        data = await callbacks.checkpoint(agent)
+        if force:
+            saved = await _overwrite(backing, agent, at, data)
+        else:
+            saved = await _save(backing, agent, at, data, stored)
+        span.set(version=saved.version, rev=saved.rev, provisional=saved.provisional)
+
+
+def _key_of(agent: AgentLike) -> Any:
+    return checkpoint_key(agent.agent_type, agent.id, getattr(agent, "partition", None))
+
+
+def _known(agent: AgentLike, backing: Backing, key: Any) -> Stored | None:
+    stored: Stored | None = getattr(agent, "_stored", None)
+    if stored is None or stored.storage != backing.storage or (key is not None and stored.key != key):
+        return None
+    return stored
+
+
+async def _save(backing: Backing, agent: AgentLike, key: Any, data: dict[str, Any], stored: Stored | None) -> Saved:
+    stored = stored or Stored(storage=backing.storage, key=key)
+    if stored.unsure:  # our last write may have been undone with the host's transaction, or may never have arrived
+        stored = await _reconciled(backing, agent, stored) or stored
+    for _ in range(_ROUNDS):
+        try:
+            return await _try_save(backing, agent, data, stored)
+        except ConflictError as conflict:
+            ours = await _reconciled(backing, agent, stored)
+            if ours is None or ours.same_place(stored):
+                raise _explained(conflict, agent, key) from conflict
+            stored = ours
+    raise ConflictError(f"agent {agent.id!r}: its checkpoint kept changing while it was stored", key=key)
+
+
+async def _try_save(backing: Backing, agent: AgentLike, data: dict[str, Any], stored: Stored) -> Saved:
+    thread = _thread_of(agent)
+    write = None if thread is None or stored.keeps_pointer(thread) else _write_of(thread, stored)
+    attempt = Attempt(data, stored.version)
+    _remember(agent, stored.with_attempt(attempt))  # before the write: it may land and yet not be acknowledged
+    try:
+        saved = await backing.save(stored.key, data | {"thread": stored.pointer}, stored.version, write)
+    except (ConflictError, InvalidInputError):
+        _remember(agent, stored)
+        raise
+    _remember(agent, stored.after(saved, attempt))
+    return saved
+
+
+def remember_absent(storage: Storage, agent: AgentLike, key: Any) -> None:
+    """Let an agent know that nothing was stored under its key, so that its first hibernate is guarded too."""
+    _remember(agent, Stored(storage=storage, key=_key_of(agent) if key is None else key, version=0))
+
+
+def _remember(agent: AgentLike, stored: Stored) -> None:
+    object.__setattr__(agent, "_stored", stored)  # also on frozen dataclasses and models that are not ours
+
+
+def _write_of(thread: Thread, stored: Stored) -> ThreadWrite:
+    known = stored.rev or 0
+    pending = thread.slice(known, thread.rev - 1) if thread.rev > known else []
+    # A copy that never met the storage and has nothing to append takes the journal as it is.
+    expected = known if stored.met or pending else None
+    return ThreadWrite(id=thread.id, entries=pending, expected_rev=expected, metadata=thread.metadata)
+
+
+async def _overwrite(backing: Backing, agent: AgentLike, key: Any, data: dict[str, Any]) -> Saved:
+    thread = _thread_of(agent)
+    write = None
+    if thread is not None:
+        missing = await _missing_entries(backing, thread)
+        write = ThreadWrite(id=thread.id, entries=missing, metadata=thread.metadata)
+    saved = await backing.save(key, data, None, write)
+    if thread is not None and saved.rev != thread.rev:  # others' entries lie between: the numbers are no longer ours
+        agent.thread = await backing.storage.load_thread(thread.id) or thread  # type: ignore[attr-defined]
+    _remember(agent, Stored(storage=backing.storage, key=key).after(saved, Attempt(data, None)))
+    return saved
+
+
+async def _missing_entries(backing: Backing, thread: Thread) -> list[Any]:
+    there = await backing.storage.load_thread(thread.id)
+    ids = {entry.id for entry in there} if there is not None else set()
+    first = there.first_seq if there is not None else 0
+    return [entry for entry in thread if entry.id not in ids and entry.seq >= first]
+
+
+def _thread_of(agent: AgentLike) -> Thread | None:
+    thread = getattr(agent, "thread", None)
+    return thread if isinstance(thread, Thread) else None
+
+
+def _explained(conflict: ConflictError, agent: AgentLike, key: Any) -> ConflictError:
+    message = (
+        f"agent {agent.id!r}: another writer has changed it since this copy was thawed or stored"
+        f" ({conflict}); thaw it again, or hibernate(force=True) to overwrite"
+    )
+    return type(conflict)(message, reason=conflict.reason, **(conflict.facts | {"key": key}))
+
+
+async def _reconciled(backing: Backing, agent: AgentLike, stored: Stored) -> Stored | None:
+    """Answer what is stored, as our own last state of it; None when somebody else wrote there."""
+    fetched = await backing.fetch(stored.key)
+    version, data = (fetched[0].version, fetched[0].data) if fetched else (0, None)
+    landed = stored.landed(version, data)
+    if stored.met and not landed and not stored.knew(version):
+        return None
+    thread = _thread_of(agent)
+    rev = None if thread is None else await _common_rev(backing, thread)
+    if thread is not None and rev is None:
+        return None
+    return stored.moved_to(version if stored.met or landed else None, rev)
+
+
+async def _common_rev(backing: Backing, thread: Thread) -> int | None:
+    """Answer the journal's revision when all that it holds is the beginning of ours; else None."""
+    head = await backing.head(thread.id)
+    if head is None:
+        return 0
+    if head.rev > thread.rev:
+        return None
+    known = {entry.seq: entry.id for entry in thread}
+    there = await backing.storage.load_thread(thread.id)
+    same = there is None or all(known.get(entry.seq, entry.id) == entry.id for entry in there)
+    return head.rev if same else None
+
+
+# -- thaw ---------------------------------------------------------------------------------------------------------
+
+
+async def thaw(
+    storage: StorageLike,
+    cls: type[A],
+    id: Any,
+    *,
+    partition: str | None = None,
+    key: Any = None,
+    journal: Journal = "latest",
+) -> A:
+    """Answer the agent that was stored under this id, with its journal.
+
+    Args:
+        storage: A storage, something with a `.storage`, or a spec.
+        cls: The agent's class; what was stored under one of its aliases is found too.
+        id: The agent's id.
+        partition: The partition it lives in.
+        key: Another key than the agent's own.
+        journal: "latest" attaches what the journal holds now; "pinned" what it held when the checkpoint was written;
+            "exact" refuses when these differ.
+
+    Raises:
+        NotFoundError: Nothing is stored there.
+        MissingThreadError: The checkpoint points at a journal that is gone.
+        ThreadMismatchError: The journal is behind the checkpoint, or, under "exact", ahead of it.
+        CorruptRowError: What is stored is malformed (`invalid_checkpoint`, `invalid_term`, ...).
+        CallbackError: The class's `restore` raised or returned no agent (`restore_callback_failed`).
+    """
+    if journal not in _POLICIES:
+        raise InvalidInputError.at("journal", f"one of {', '.join(_POLICIES)}", journal)
+    backing = Backing.of(storage)
+    with telemetry.operation("thaw", agent_type=cls.agent_type, agent_id=id) as span:
+        at, checkpoint, thread = await _read(backing, _keys_of(cls, id, partition, key), journal)
+        agent = await callbacks.restore(cls, checkpoint, thread)
+        _remember(agent, Stored.thawed(backing.storage, at, checkpoint, thread, pinned=journal == "pinned"))
+        span.set(version=checkpoint.version, rev=thread.rev if thread is not None else None)
+    return agent
+
+
+def _keys_of(cls: type[AgentLike], id: Any, partition: str | None, key: Any) -> list[Any]:
+    if key is not None:
+        return [key]
+    if id is None:
+        raise InvalidAgentError("an agent without an id cannot be stored", reason="missing_agent_id")
+    names = (cls.agent_type, *getattr(cls, "aliases", ()))
+    return [checkpoint_key(name, id, partition) for name in names]
+
+
+async def _read(backing: Backing, keys: list[Any], journal: Journal) -> tuple[Any, Checkpoint, Thread | None]:
+    for _ in range(_ROUNDS):
+        at, checkpoint, head = await _first_found(backing, keys)
+        pointer = callbacks.pointer_of(checkpoint)
+        if pointer is None:
+            return at, checkpoint, None
+        upto = _wished_rev(checkpoint, pointer, head, journal)
+        thread = await _read_thread(backing, pointer, head, upto)
+        if thread is not None:
+            return at, checkpoint, thread
+    raise ThreadMismatchError(f"{keys[0]!r}: its journal kept changing while it was read", key=keys[0])
+
+
+async def _first_found(backing: Backing, keys: list[Any]) -> tuple[Any, Checkpoint, ThreadHead | None]:
+    for key in keys:
+        fetched = await backing.fetch(key)
+        if fetched is not None:
+            callbacks.check_checkpoint(fetched[0])
+            return key, *fetched
+    raise NotFoundError(f"no checkpoint under {keys[0]!r}", key=keys[0])
+
+
+def _wished_rev(checkpoint: Checkpoint, pointer: tuple[str, int], head: ThreadHead | None, journal: Journal) -> int:
+    thread_id, rev = pointer
+    facts: dict[str, Any] = {"thread_id": thread_id, "key": checkpoint.key, "expected": rev, "actual": head.rev if head else None}
+    if head is None and rev > 0:
+        raise MissingThreadError(f"thread {thread_id!r} at revision {rev} is gone; `repair` says what can be done", **facts)
+    there = head.rev if head is not None else 0
+    if there < rev or (journal == "exact" and there != rev):
+        raise ThreadMismatchError(
+            f"thread {thread_id!r}: the checkpoint points at revision {rev}, the journal is at {there};"
+            " `repair` points it there",
+            **facts,
+        )
+    return rev if journal == "pinned" else there
+
+
+async def _read_thread(backing: Backing, pointer: tuple[str, int], head: ThreadHead | None, upto: int) -> Thread | None:
+    if head is None:
+        return Thread(pointer[0])
+    return await backing.read_thread(pointer[0], head, upto)

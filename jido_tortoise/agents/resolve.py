@@ -1,0 +1,72 @@
+"""What counts as a storage: one itself, anything that has one, or a spec to make one from."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
+
+from jido_tortoise.agents.storage import Storage
+from jido_tortoise.errors import InvalidStorageError
+
+#: A Storage, anything with a `.storage`, or ("package.module:Class", {options}).
+StorageLike: TypeAlias = Any
+
+_METHODS = (
+    "put_checkpoint",
+    "get_checkpoint",
+    "delete_checkpoint",
+    "append_thread",
+    "load_thread",
+    "delete_thread",
+)
+_EXPECTED = 'a storage (the six methods), something with a .storage, or ("package.module:Class", {options})'
+#: How many `.storage` may lie behind each other, so that a ring of them ends.
+_DEPTH = 16
+
+
+def resolve_storage(given: StorageLike) -> Storage:
+    """Answer the storage that was meant.
+
+    Raises:
+        InvalidStorageError: There is none in what was given; `invalid_storage`.
+    """
+    found = given
+    for _ in range(_DEPTH):
+        if is_storage(found):
+            return cast(Storage, found)
+        if isinstance(found, tuple):
+            found = _from_spec(found)
+        elif getattr(found, "storage", None) is not None:
+            found = found.storage
+        else:
+            break
+    raise InvalidStorageError.at("storage", _EXPECTED, given)
+
+
+def is_storage(value: object) -> bool:
+    """Tell whether the value is an object with the six methods (a class is none yet)."""
+    return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in _METHODS)
+
+
+def capabilities_of(storage: Storage) -> frozenset[str]:
+    """Answer what a storage declares beyond the six methods; nothing when it declares nothing."""
+    return frozenset(getattr(storage, "capabilities", ()))
+
+
+def _from_spec(spec: tuple[Any, ...]) -> Any:
+    match spec:
+        case (str() as name, dict() as options):
+            return _imported(name)(**options)
+        case (type() as cls, dict() as options):
+            return cls(**options)
+    raise InvalidStorageError.at("storage", _EXPECTED, spec)
+
+
+def _imported(name: str) -> Callable[..., Any]:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidStorageError(f"storage: cannot import {name!r}: {error}", name=name) from error
+    return cast(Callable[..., Any], found)

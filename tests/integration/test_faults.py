@@ -1,0 +1,227 @@
+"""The database goes away, stops answering or is not configured: a clear error of ours, never a hang, and the next call works."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import Any
+
+import pytest
+from tortoise import Tortoise
+from tortoise.context import TortoiseContext
+
+from jido_tortoise.agents.models import JidoThread
+from jido_tortoise.agents.tortoise import TortoiseStorage
+from jido_tortoise.database import fetch, resolve, transaction
+from jido_tortoise.errors import (
+    AmbiguousConnectionError,
+    AppNotRegisteredError,
+    ConfigError,
+    ConnectionsClosedError,
+    NotInitialisedError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+)
+from jido_tortoise_testing.postgres import PostgresServer
+from tests.conftest import Database, opened
+
+NOTE = {"kind": "note", "payload": {"text": "x"}}
+
+
+# -- configuration ------------------------------------------------------------------------------------------------
+
+
+async def test_not_initialised() -> None:
+    """Without Tortoise.init the error says to call it."""
+    with pytest.raises(NotInitialisedError, match=r"Tortoise\.init"):
+        resolve(None, JidoThread)
+
+
+async def test_closed_connections(db: Database) -> None:
+    """After close_connections the error says that they were closed, not that they never were."""
+    await Tortoise.close_connections()
+    with pytest.raises(ConnectionsClosedError, match=r"Tortoise\.init"):
+        resolve(None, JidoThread)
+
+
+async def test_app_not_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A config without our app is told the line to add."""
+    monkeypatch.setattr(JidoThread._meta, "default_connection", None)
+    async with TortoiseContext() as context:
+        await context.init(config={"connections": {"default": "sqlite://:memory:"}, "apps": {"x": {"models": ["tests.conftest"]}}})
+        with pytest.raises(AppNotRegisteredError, match=r"jido_tortoise\.apps\(\)"):
+            resolve(None, JidoThread)
+
+
+async def test_ambiguous_connection() -> None:
+    """Several connections and none named: the error says which there are and what to write."""
+    connections = {"main": "sqlite://:memory:", "other": "sqlite://:memory:"}
+    apps = {"jido_agents": {"models": ["jido_tortoise.agents.models"]}}
+    async with TortoiseContext() as context:
+        await context.init(config={"connections": connections, "apps": apps}, init_connections=False)
+        with pytest.raises(AmbiguousConnectionError, match=r'connection="main"') as caught:
+            resolve(None, JidoThread)
+        assert caught.value.connections == ["main", "other"]
+
+
+async def test_unknown_connection(db: Database) -> None:
+    """A connection that the config does not have is named, with those that it has."""
+    with pytest.raises(ConfigError, match="default") as caught:
+        resolve("nowhere", JidoThread)
+    assert caught.value.reason == "unknown_connection"
+
+
+# -- a server that goes away --------------------------------------------------------------------------------------
+
+
+async def test_no_server(tmp_path: Any) -> None:
+    """No server at the address: unavailable, retryable, nothing applied."""
+    async with opened(f"asyncpg://postgres@/x?host={tmp_path}&port=5432", tables=False):
+        with pytest.raises(StorageUnavailableError) as caught:
+            await TortoiseStorage().get_thread_head("t")
+    assert caught.value.retryable
+    assert caught.value.outcome == "not_applied"
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+async def test_killed_in_mid_append(own_pg_server: PostgresServer, own_pg_url: str) -> None:
+    """The server is killed under a stream of appends: what was acknowledged is there after its restart, nothing is torn."""
+    acknowledged: list[str] = []
+
+    async def stream(storage: TortoiseStorage) -> None:
+        for number in range(100_000):
+            answer = await storage.append_thread("t", [{**NOTE, "id": f"a{number}"}, {**NOTE, "id": f"b{number}"}])
+            acknowledged.extend(entry.id for entry in answer.entries)
+
+    async with opened(own_pg_url) as database:
+        storage = TortoiseStorage()
+        task = asyncio.create_task(stream(storage))
+        while len(acknowledged) < 20:
+            await asyncio.sleep(0.001)
+        own_pg_server.kill()
+        with pytest.raises(StorageUnavailableError) as caught:
+            await task
+        assert caught.value.retryable
+        own_pg_server.restart()
+        await _until_answered(storage)
+        thread = await storage.load_thread("t")
+        assert thread is not None
+        ids = [entry.id for entry in thread]
+        assert ids[: len(acknowledged)] == acknowledged
+        assert len(ids) - len(acknowledged) in (0, 2)
+        assert (await storage.append_thread("t", NOTE)).rev == len(ids) + 1
+        assert database.client._pool.get_size() >= 1
+
+
+async def _until_answered(storage: TortoiseStorage) -> None:
+    for _ in range(50):
+        try:
+            await storage.get_thread_head("t")
+            return
+        except StorageUnavailableError:
+            await asyncio.sleep(0.05)
+    raise AssertionError("the server does not come back")
+
+
+async def test_the_same_call_again_after_an_unknown_outcome(own_pg_server: PostgresServer, own_pg_url: str) -> None:
+    """The error of an append carries its entries, with their ids: repeating it writes nothing twice."""
+    async with opened(own_pg_url):
+        storage = TortoiseStorage(timeout=0.4)
+        await storage.append_thread("t", NOTE)
+        own_pg_server.pause()
+        with pytest.raises(StorageTimeoutError) as caught:
+            await storage.append_thread("t", [NOTE, NOTE], expected_rev=1)
+        own_pg_server.resume()
+        await _until_answered(storage)
+        answer = await storage.append_thread("t", caught.value.entries, expected_rev=1)
+        assert answer.rev == 3
+        assert (await storage.get_thread_head("t")).rev == 3  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["autocommit", "transaction"])
+async def test_frozen_server_runs_into_the_timeout(own_pg_server: PostgresServer, own_pg_url: str, inside: bool) -> None:
+    """A server that does not answer (SIGSTOP) is our timeout, soon, and not a hang; afterwards the pool is whole."""
+    async with opened(f"{own_pg_url}&maxsize=2") as database:
+        storage = TortoiseStorage(timeout=0.3)
+        await storage.append_thread("t", NOTE)
+        began = time.monotonic()
+        if inside:
+            with pytest.raises(StorageUnavailableError):
+                async with transaction(resolve(None, JidoThread, timeout=0.3)):
+                    own_pg_server.pause()
+                    await storage.append_thread("t", NOTE)
+        else:
+            own_pg_server.pause()
+            with pytest.raises(StorageTimeoutError) as caught:
+                await storage.append_thread("t", NOTE)
+            assert caught.value.outcome == "unknown"
+        assert time.monotonic() - began < 8
+        own_pg_server.resume()
+        await _until_answered(storage)
+        async with asyncio.timeout(10):
+            while database.client._pool.get_idle_size() < database.client._pool.get_size():
+                await asyncio.sleep(0.05)
+
+
+async def test_restarted_server_is_met_again(own_pg_server: PostgresServer, own_pg_url: str) -> None:
+    """After a clean restart the next calls find the server again; idle connections of before are replaced."""
+    async with opened(own_pg_url):
+        storage = TortoiseStorage()
+        await storage.append_thread("t", NOTE)
+        own_pg_server.restart(stop_with=signal.SIGINT)
+        await _until_answered(storage)
+        assert (await storage.append_thread("t", NOTE)).rev == 2
+
+
+async def test_exhausted_pool(pg_url: str) -> None:
+    """All connections in use: a timeout that says so, and the pool is whole afterwards."""
+    async with opened(f"{pg_url}&maxsize=1") as database:
+        release = asyncio.Event()
+
+        async def hold() -> None:
+            async with transaction(resolve(None, JidoThread)):
+                await release.wait()
+
+        storage = TortoiseStorage(timeout=0.2)
+        await storage.get_thread_head("t")
+        holder = asyncio.create_task(hold())
+        await asyncio.sleep(0.05)
+        with pytest.raises(StorageTimeoutError, match="maxsize") as caught:
+            await storage.append_thread("t", NOTE)
+        assert caught.value.reason == "pool_exhausted"
+        release.set()
+        await holder
+        assert (await storage.append_thread("t", NOTE)).rev == 1
+        assert database.client._pool.get_idle_size() == database.client._pool.get_size()
+
+
+async def test_terminated_backend_inside_a_transaction(pg_db: Database) -> None:
+    """A connection that is cut inside a transaction is our error; the next one works."""
+    with pytest.raises(StorageUnavailableError):
+        async with transaction(resolve(None, JidoThread)) as db:
+            (row,) = await fetch(db, "SELECT pg_backend_pid() AS pid")
+            raw = await pg_db.client._pool.acquire()
+            await raw.execute(f"SELECT pg_terminate_backend({row['pid']})")
+            await pg_db.client._pool.release(raw)
+            await asyncio.sleep(0.05)
+            await fetch(db, "SELECT 1")
+    assert (await TortoiseStorage().append_thread("t", NOTE)).rev == 1
+
+
+# -- isolation levels and deadlocks -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_appends_under_a_strict_isolation_level(pg_url: str, level: str) -> None:
+    """A host whose default isolation makes PostgreSQL refuse autocommit statements loses no append: they are tried again."""
+    import asyncpg
+
+    raw = await asyncpg.connect(pg_url.replace("asyncpg://", "postgresql://"))
+    name = await raw.fetchval("SELECT current_database()")
+    await raw.execute(f"""ALTER DATABASE "{name}" SET default_transaction_isolation = '{level}'""")
+    await raw.close()
+    async with opened(f"{pg_url}&maxsize=8"):
+        storage = TortoiseStorage()
+        answers = await asyncio.gather(*(storage.append_thread("t", NOTE) for _ in range(64)))
+        assert sorted(answer.rev for answer in answers) == list(range(1, 65))
