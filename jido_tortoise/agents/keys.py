@@ -48,7 +48,7 @@ def _quoted(text: str) -> str:
 
 
 def key_hash(key: Any) -> str:
-    """Answer the primary key of the checkpoint under this key: equal keys have one, whatever the order in their dicts."""
+    """Answer the primary key of a checkpoint: the same for equal keys, whatever the order in their dicts."""
     return sha256(codec.canonical(key, path="key").encode()).hexdigest()
 
 
@@ -68,11 +68,9 @@ def check_agent_id(id: Any) -> Any:
 
 
 def id_text(id: Any) -> str | None:
-    """Answer an agent's id as its column shows it: a text as it is, all else as "=" and its JSON; None when nothing fits."""
-    if isinstance(id, str) and not id.startswith("="):
-        text = id
-    else:
-        text = "=" + codec.dumps(id, path="id")
+    """Answer an agent's id as its column shows it: a text as it is, all else as "=" and its JSON; None if too long."""
+    as_it_is = isinstance(id, str) and not id.startswith("=")
+    text = id if as_it_is else "=" + codec.dumps(id, path="id")
     return text if checks.is_text(text) else None
 
 

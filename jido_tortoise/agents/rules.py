@@ -6,13 +6,14 @@ A storage calls these before its first write: what they refuse has changed nothi
   what the first one answered (the revision after its entries, not what others appended since) and writes nothing,
   not even `updated_at`; with an expected revision only when the stored ones begin at that revision.
 - What is no repeat: first the expected revision is checked (ConflictError), then the ids (DuplicateEntryError).
+- The time of an entry is part of its content only when the caller gave it: a mapping without `at` is repeated by the
+  same mapping, and the time of the first append stays.
 - An append without entries checks the expected revision, makes the journal when there is none, and else moves
-  `updated_at`, which never goes back. A save without entries checks the revision and leaves the journal alone: one
-  that is not there is not made, and the pointer's revision is then 0.
-- An expected revision above 0 of a journal that is not there is a ConflictError with `actual` None, as is an expected
-  version of a checkpoint that is not there. Version 0 expected of a checkpoint that is there: AlreadyExistsError.
-- A trim changes nothing but `first_seq`. A copy has the metadata of its source, its own times, and the source's
-  revision or `upto`, whichever is less.
+  `updated_at`, which never goes back. A save without entries does so only when it brings metadata and expects no
+  revision above 0; else it checks the revision and leaves the journal as it is, or absent (revision 0).
+- What is not there is at revision or version 0. Version 0 expected of a checkpoint that is there: AlreadyExistsError.
+- A trim changes nothing but `first_seq`, and that never past `rev`. A copy has the metadata of its source, its own
+  times, and the source's revision or `upto`, whichever is less, but never less than the source's `first_seq`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from jido_tortoise.errors import (
     InvalidEntryError,
     InvalidInputError,
     UnstorableError,
+    said,
 )
 
 # -- arguments --------------------------------------------------------------------------------------------------------
@@ -91,6 +93,12 @@ class EncodedEntry(NamedTuple):
     refs: str
 
 
+class UndatedEntry(EncodedEntry):
+    """An entry whose time was not given; a repeat of it comes with another one."""
+
+    __slots__ = ()
+
+
 class StoredEntry(NamedTuple):
     """An entry's row."""
 
@@ -111,14 +119,13 @@ def encode_entries(entries: EntryLike | Sequence[EntryLike], path: str = "entrie
         DuplicateEntryError: Two of them have one id.
     """
     made = normalise_entries(entries, path=path)
-    lone = isinstance(entries, Entry | Mapping)
-    rows = [_encoded(entry, path if lone else f"{path}[{index}]") for index, entry in enumerate(made)]
-    if len({row.id for row in rows}) < len(rows):
-        raise _twice(rows, path)
+    raw = [entries] if isinstance(entries, Entry | Mapping) else entries
+    rows = [_encoded(*pair, f"{path}[{index}]") for index, pair in enumerate(zip(made, raw, strict=True))]
+    _refuse_twins(rows, path)
     return rows
 
 
-def _encoded(entry: Entry, path: str) -> EncodedEntry:
+def _encoded(entry: Entry, given: EntryLike, path: str) -> EncodedEntry:
     try:
         payload = codec.dump_map(entry.payload, path=f"{path}.payload")
         refs = codec.dump_map(entry.refs, path=f"{path}.refs") if entry.refs else "{}"
@@ -127,16 +134,20 @@ def _encoded(entry: Entry, path: str) -> EncodedEntry:
     except InvalidInputError as error:
         # The dict got another key after the entry was made.
         raise InvalidEntryError(str(error), **error.facts) from error
-    return EncodedEntry(entry.id, entry.at_ms, entry.kind, payload, refs)
+    row = EncodedEntry if _is_dated(given) else UndatedEntry
+    return row(entry.id, entry.at_ms, entry.kind, payload, refs)
 
 
-def _twice(rows: list[EncodedEntry], path: str) -> DuplicateEntryError:
+def _is_dated(given: EntryLike) -> bool:
+    return isinstance(given, Entry) or not (given.get("at") is None or given["at"] is False)
+
+
+def _refuse_twins(rows: list[EncodedEntry], path: str) -> None:
     seen: set[str] = set()
     for index, row in enumerate(rows):
         if row.id in seen:
-            break
+            raise DuplicateEntryError(f"{path}[{index}].id: {row.id!r} stands twice in one append", entry_id=row.id)
         seen.add(row.id)
-    return DuplicateEntryError(f"{path}[{index}].id: {row.id!r} stands twice in one append", entry_id=row.id)
 
 
 def decode_entry(row: StoredEntry, thread_id: str) -> Entry:
@@ -197,7 +208,9 @@ def same_content(rows: Sequence[EncodedEntry], stored: Sequence[StoredEntry]) ->
 
 
 def _same(row: EncodedEntry, old: StoredEntry) -> bool:
-    return row[:3] == old[1:4] and same_json(row.payload, old.payload) and same_json(row.refs, old.refs)
+    if (row.id, row.kind) != (old.id, old.kind) or (row.at_ms != old.at_ms and not isinstance(row, UndatedEntry)):
+        return False
+    return same_json(row.payload, old.payload) and same_json(row.refs, old.refs)
 
 
 def same_json(one: str, other: str) -> bool:
@@ -247,9 +260,15 @@ class EncodedCheckpoint(NamedTuple):
     thread_rev: int | None
 
 
-def encode_checkpoint(key: Any, data: Any, path: str = "data") -> EncodedCheckpoint:
-    """Answer the row of a checkpoint, or refuse it (UnstorableError)."""
-    text = codec.dumps(data, path=path)
+def encode_checkpoint(key: Any, data: Any) -> EncodedCheckpoint:
+    """Answer the row of a checkpoint, or refuse it (UnstorableError); an agent's state is `state` in the path."""
+    try:
+        text = codec.dumps(data, path="data")
+    except UnstorableError as error:
+        if not error.path.startswith("data.state"):
+            raise
+        place = error.path.removeprefix("data.")
+        raise UnstorableError.at(place, error.expected, said(error.got)) from error
     return EncodedCheckpoint(keys.key_hash(key), codec.dumps(key, path="key"), text, *keys.columns_of(data))
 
 
@@ -262,10 +281,10 @@ def with_pointer(data: Any, thread_id: str, rev: int) -> dict[str, Any]:
 
 
 def rev_conflict(thread_id: str, expected: int | None, actual: int | None) -> ConflictError:
-    """Say that a journal is not at the revision that an append expects; `actual` None when there is no journal."""
+    """Say that a journal is not at the revision that an append expects; `actual` None: there is no journal."""
     stands = "does not exist" if actual is None else f"is at revision {actual}"
     message = f"thread {thread_id!r} {stands}, expected was {expected}: load it again and repeat"
-    return ConflictError(message, thread_id=thread_id, expected=expected, actual=actual)
+    return ConflictError(message, thread_id=thread_id, expected=expected, actual=actual or 0)
 
 
 def duplicate_ids(thread_id: str, ids: Iterable[str]) -> DuplicateEntryError:
@@ -276,13 +295,13 @@ def duplicate_ids(thread_id: str, ids: Iterable[str]) -> DuplicateEntryError:
 
 
 def version_conflict(key: Any, expected: int, actual: int | None) -> ConflictError:
-    """Say that a checkpoint is not at the version that a write expects; `actual` None when there is none."""
+    """Say that a checkpoint is not at the version that a write expects; `actual` None: there is none."""
     if expected == 0:
         message = f"there is a checkpoint under {key!r} already, at version {actual}"
         return AlreadyExistsError(message, key=key, expected=0, actual=actual)
-    stands = "no checkpoint" if actual is None else f"version {actual}"
+    stands = f"version {actual}" if actual else "no checkpoint"
     message = f"under {key!r} is {stands}, expected was version {expected}: load it again and repeat"
-    return ConflictError(message, key=key, expected=expected, actual=actual)
+    return ConflictError(message, key=key, expected=expected, actual=actual or 0)
 
 
 # -- pages ------------------------------------------------------------------------------------------------------------

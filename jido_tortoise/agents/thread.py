@@ -94,7 +94,7 @@ class Entry(_Fields):
 
     @classmethod
     def from_map(cls, fields: Mapping[str, Any], *, path: str = "entry") -> Entry:
-        """Make an entry of a mapping with its fields; None and False stand for the default, 0, "" and {} for themselves."""
+        """Make an entry of a mapping with its fields; None and False stand for the default, 0 and {} for themselves."""
         if not isinstance(fields, Mapping):
             raise InvalidEntryError.at(path, "an Entry, or a mapping with its fields", fields)
         for name in fields:
@@ -119,7 +119,7 @@ class Entry(_Fields):
         }
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"an Entry never changes: append another one that refers to it, instead of setting {name!r}")
+        raise AttributeError(f"an Entry never changes: append another one that refers to it, rather than set {name!r}")
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"an Entry never changes: {name!r} stays")
@@ -161,6 +161,9 @@ def _unknown(name: object, fields: Mapping[str, Any], path: str) -> InvalidInput
     return InvalidEntryError.at(path, f"no other keys than {', '.join(FIELDS)}", said(f"{name!r}{cure}"), key=name)
 
 
+#: Sequences that are never meant as one.
+_TEXTS: Final[tuple[type, ...]] = (str, bytes, bytearray, memoryview)
+
 EntryLike: TypeAlias = Entry | Mapping[str, Any]
 
 
@@ -174,7 +177,7 @@ def normalise_entries(entries: EntryLike | Sequence[EntryLike], *, path: str = "
         return [entries]
     if isinstance(entries, Mapping):
         return [Entry.from_map(entries, path=path)]
-    if not isinstance(entries, Sequence) or isinstance(entries, str | bytes | bytearray):
+    if isinstance(entries, _TEXTS) or not isinstance(entries, Sequence):
         raise InvalidEntryError.at(path, "a list of entries, or one entry", entries)
     return [
         entry if isinstance(entry, Entry) else Entry.from_map(entry, path=f"{path}[{index}]")
@@ -234,7 +237,17 @@ class Thread:
         now: When it was made, in milliseconds since 1970 or as an aware datetime; now when None.
     """
 
-    __slots__ = ("__weakref__", "_created_ms", "_entries", "_first_seq", "_id", "_ids", "_rev", "_updated_ms", "metadata")
+    __slots__ = (
+        "__weakref__",
+        "_created_ms",
+        "_entries",
+        "_first_seq",
+        "_id",
+        "_ids",
+        "_rev",
+        "_updated_ms",
+        "metadata",
+    )
     __hash__ = None  # type: ignore[assignment]  # it changes in place
 
     metadata: dict[str, Any]
