@@ -43,7 +43,7 @@ async def _refusal(db: Db, table: JournalTable, request: Append, sibling: Siblin
     backend = _backend(db)
     head = await read_head(db, table, request.key)
     found = await backend.find_rows(db, table, request)
-    lock = None if sibling is None else await backend.read_lock(db, request, sibling)
+    lock = None if sibling is None else await backend.read_lock(db, table, request, sibling)
     return Refused(head, found, lock)
 
 

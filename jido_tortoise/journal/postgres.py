@@ -49,10 +49,11 @@ async def find_rows(db: Db, table: JournalTable, request: Append) -> list[tuple[
     return await _rows(db, statements.find_rows(table, db.schema, "postgres"), _append_values(table, request))
 
 
-async def read_lock(db: Db, request: Append, sibling: Sibling) -> tuple[Any, ...] | None:
+async def read_lock(db: Db, table: JournalTable, request: Append, sibling: Sibling) -> tuple[Any, ...] | None:
     """Read the sibling's row as it is now."""
     sql = sibling.lock.replace("{schema}", statements.qualified(db.schema))
-    rows = await _rows(db, statements.compiled(sql, sibling.params), request.values)
+    values = _key_values(table, request.key) | dict(request.values)
+    rows = await _rows(db, statements.compiled(sql, (*table.key, *sibling.params)), values)
     return rows[0] if rows else None
 
 

@@ -59,9 +59,10 @@ async def find_rows(db: Db, table: JournalTable, request: Append) -> list[Row]:
     return await _read(db, statements.find_rows(table, None, "sqlite").sql, _key_values(table, request.key) | {"ids": ids})
 
 
-async def read_lock(db: Db, request: Append, sibling: Sibling) -> Row | None:
+async def read_lock(db: Db, table: JournalTable, request: Append, sibling: Sibling) -> Row | None:
     """Read the sibling's row as it is now."""
-    rows = await _read(db, sibling.lock.replace("{schema}", ""), dict(request.values))
+    values = _key_values(table, request.key) | dict(request.values)
+    rows = await _read(db, sibling.lock.replace("{schema}", ""), values)
     return rows[0] if rows else None
 
 

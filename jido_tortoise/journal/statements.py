@@ -258,8 +258,15 @@ def delete_head(table: JournalTable, schema: str | None, dialect: Dialect) -> St
 
 @lru_cache(maxsize=64)
 def delete_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
-    """Delete all rows of a journal."""
-    return _finished(f"DELETE FROM {{schema}}{table.rows} WHERE {_key_is(table)}", table, schema, dialect)
+    """Delete the rows of a journal that has no head (any more).
+
+    A delete that found no head, since another one took it while an append waited for it, would take that append's rows.
+    """
+    sql = (
+        f"DELETE FROM {{schema}}{table.rows} AS r WHERE {_key_is(table, 'r.')}"
+        f" AND NOT EXISTS (SELECT 1 FROM {{schema}}{table.head} AS t WHERE {_key_is(table, 't.')})"
+    )
+    return _finished(sql, table, schema, dialect)
 
 
 @lru_cache(maxsize=64)
