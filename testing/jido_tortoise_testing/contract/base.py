@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import pytest
 
-from jido_tortoise.agents.storage import AtomicSave, Capability, Copying, Heads, Listing, Storage, Trimming
+from jido_tortoise.agents.storage import AtomicSave, Capability, Copying, Heads, Listing, Repairing, Storage, Trimming
 from jido_tortoise.agents.thread import Entry, Thread
 
 Check = TypeVar("Check", bound=Callable[..., Any])
 
 
-class FullStorage(Storage, AtomicSave, Heads, Trimming, Copying, Listing, Protocol):
+class FullStorage(Storage, AtomicSave, Heads, Trimming, Copying, Listing, Repairing, Protocol):
     """A storage with every capability; a check calls only what its storage declares."""
 
 
@@ -41,7 +41,8 @@ def undeclared(check: Callable[..., Any], storage: Storage) -> str | None:
     missing = [name for name in needed(check) if name not in storage.capabilities]
     if not missing:
         return None
-    return f"the storage does not declare {', '.join(missing)}; it declares {', '.join(sorted(storage.capabilities)) or 'none'}"
+    has = ", ".join(sorted(storage.capabilities)) or "nothing"
+    return f"the storage does not declare {', '.join(missing)}; it declares {has}"
 
 
 class Checks:

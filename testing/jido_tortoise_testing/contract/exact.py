@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
+from datetime import datetime, time
+from decimal import Decimal
 from typing import Any
 
 from jido_tortoise.agents.thread import Entry
+
+Difference = Callable[[Any, Any, str], str | None]
 
 
 def assert_same(got: object, wanted: object, where: str = "value") -> None:
@@ -20,15 +24,22 @@ def assert_same(got: object, wanted: object, where: str = "value") -> None:
 def difference(got: object, wanted: object, where: str = "value") -> str | None:
     """Say where two values first differ; None when they are the same all the way down."""
     if type(got) is not type(wanted):
-        return f"{where}: {wanted!r:.200} ({type(wanted).__name__}) became {got!r:.200} ({type(got).__name__})"
-    for kind, compare in _COMPARE:
-        if isinstance(wanted, kind):
-            return compare(got, wanted, where)
-    return _plain(got, wanted, where)
+        return f"{where}: {_shown(wanted)} ({type(wanted).__name__}) became {_shown(got)} ({type(got).__name__})"
+    compare = next((compare for kinds, compare in _COMPARE if isinstance(wanted, kinds)), _plain)
+    return compare(got, wanted, where)
 
 
-def _plain(got: object, wanted: object, where: str) -> str | None:
-    return None if got == wanted else f"{where}: {wanted!r:.200} became {got!r:.200}"
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.200}"
+    except ValueError:  # an int of more digits than Python prints
+        return f"a {type(value).__name__} too long to print"
+
+
+def _plain(got: Any, wanted: Any, where: str) -> str | None:
+    if dataclasses.is_dataclass(wanted):
+        return _fields(got, wanted, where)
+    return None if got == wanted else f"{where}: {_shown(wanted)} became {_shown(got)}"
 
 
 def _float(got: Any, wanted: Any, where: str) -> str | None:
@@ -42,10 +53,9 @@ def _complex(got: Any, wanted: Any, where: str) -> str | None:
     return _float(got.real, wanted.real, f"{where}.real") or _float(got.imag, wanted.imag, f"{where}.imag")
 
 
-def _by_text(got: object, wanted: object, where: str) -> str | None:
+def _by_text(got: Any, wanted: Any, where: str) -> str | None:
     # Decimal("1.5") == Decimal("1.50"), and two datetimes of one moment are equal whatever their zones.
-    shown_got, shown_wanted = (f"{value!r} fold={getattr(value, 'fold', 0)}" for value in (got, wanted))
-    return None if shown_got == shown_wanted else f"{where}: {shown_wanted} became {shown_got}"
+    return None if repr(got) == repr(wanted) else f"{where}: {wanted!r} became {got!r}"
 
 
 def _list(got: Any, wanted: Any, where: str) -> str | None:
@@ -57,9 +67,7 @@ def _list(got: Any, wanted: Any, where: str) -> str | None:
 
 def _set(got: Any, wanted: Any, where: str) -> str | None:
     lost = [element for element in wanted if not _holds(got, element)]
-    if lost or len(got) != len(wanted):
-        return f"{where}: {wanted!r:.200} became {got!r:.200}"
-    return None
+    return f"{where}: {_shown(wanted)} became {_shown(got)}" if lost or len(got) != len(wanted) else None
 
 
 def _holds(elements: Collection[object], wanted: object) -> bool:
@@ -81,16 +89,15 @@ def _fields(got: Any, wanted: Any, where: str) -> str | None:
 
 
 def _entry(got: Any, wanted: Any, where: str) -> str | None:
-    return difference(fields_of(got), fields_of(wanted), where)
+    return _map(got.as_dict(), wanted.as_dict(), where)
 
 
-def fields_of(entry: Entry) -> dict[str, Any]:
-    """Answer all six fields of an entry."""
-    return {"id": entry.id, "seq": entry.seq, "at_ms": entry.at_ms, "kind": entry.kind} | {
-        "payload": entry.payload,
-        "refs": entry.refs,
-    }
-
-
-def _is_dataclass(value: object) -> bool:
-    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+_COMPARE: tuple[tuple[tuple[type, ...], Difference], ...] = (
+    ((Entry,), _entry),
+    ((float,), _float),
+    ((complex,), _complex),
+    ((Decimal, datetime, time), _by_text),
+    ((list, tuple), _list),
+    ((set, frozenset), _set),
+    ((dict,), _map),
+)

@@ -1,0 +1,269 @@
+"""Cancelling: a call that is cancelled at whichever of its awaits has happened or has not, and blocks nobody after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from jido_tortoise.agents.storage import ThreadWrite
+from jido_tortoise.agents.thread import Entry
+from jido_tortoise_testing.contract.base import Checks, FullStorage, needs, note, notes, numbers
+from jido_tortoise_testing.contract.repeats import made
+
+Call = Callable[[], Coroutine[Any, Any, object]]
+Prepare = Callable[[str], Awaitable[None]]
+
+
+class _Stepper(Awaitable[object]):
+    """A coroutine whose task is cancelled when it waits for the n-th time."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object], step: int, *, late: bool) -> None:
+        self.coroutine, self.step, self.late = coroutine, step, late
+        self.reached = False
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        resume: Callable[[Any], Any] = self.coroutine.send
+        value: Any = None
+        step = -1
+        while True:
+            step += 1
+            try:
+                waited_for = resume(value)
+            except StopIteration as stop:
+                return stop.value
+            if step == self.step:
+                self._cancel(waited_for)
+            try:
+                resume, value = self.coroutine.send, (yield waited_for)
+            except BaseException as error:
+                resume, value = self.coroutine.throw, error
+
+    def _cancel(self, waited_for: Any) -> None:
+        self.reached = True
+        task = asyncio.current_task()
+        assert task is not None
+        if self.late and isinstance(waited_for, asyncio.Future):
+            # The worst moment: what was waited for has just happened, and the task has not been told yet.
+            waited_for.add_done_callback(lambda _: task.cancel())
+        else:
+            task.cancel()
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """A call that was cancelled at one of its awaits."""
+
+    step: int
+    late: bool
+    #: Whether there was such an await.
+    reached: bool
+    #: Whether the call ended as cancelled.
+    told: bool
+
+    def __str__(self) -> str:
+        return f"cancelled {'just after' if self.late else 'at'} await {self.step}"
+
+
+async def cancelled(call: Call, step: int, *, late: bool, patience: float = 30.0) -> Cancelled:
+    """Run a call in a task of its own, cancel it at its n-th await and wait for its end.
+
+    Args:
+        call: Makes the coroutine.
+        step: At which await, counted from 0.
+        late: Cancel when what is awaited has happened, but the task does not know yet.
+        patience: Seconds after which the call counts as hung.
+    """
+    stepper = _Stepper(call(), step, late=late)
+
+    async def run() -> object:
+        return await stepper
+
+    task = asyncio.create_task(run())
+    done, _ = await asyncio.wait([task], timeout=patience)
+    if not done:
+        task.cancel()
+        pytest.fail(f"await {step}: the call goes on {patience} s after it was cancelled")
+    if not task.cancelled():
+        task.result()
+    return Cancelled(step, late, stepper.reached, task.cancelled())
+
+
+Look = Callable[[str, Cancelled], Awaitable[None]]
+
+
+def agent_of(storage: FullStorage) -> Prepare:
+    """Answer what stores a journal of three entries, and a checkpoint that points at it, under a name."""
+
+    async def prepare(name: str) -> None:
+        await storage.append_thread(name, notes(3))
+        await storage.put_checkpoint(name, {"thread": {"id": name, "rev": 3}})
+
+    return prepare
+
+
+class CancellingChecks(Checks):
+    """Each check cancels one call at each of its awaits in turn, at two moments, and looks at what is left."""
+
+    async def sweep(self, call: Callable[[str], Call], look: Look, *, prepare: Prepare | None = None) -> None:
+        """Cancel the call at every await that it has; each time on something new that is named by a string."""
+        for late in (False, True):
+            for step in range(200):
+                name = f"{'late' if late else 'early'}-{step}"
+                if prepare is not None:
+                    await prepare(name)
+                ended = await cancelled(call(name), step, late=late, patience=self.patience)
+                async with asyncio.timeout(self.patience):
+                    await look(name, ended)
+                if not ended.reached:
+                    break
+            else:
+                pytest.fail("the call has more than 200 awaits")
+
+    async def test_cancelled_append(self, storage: FullStorage, second: FullStorage) -> None:
+        """An append that is cancelled is there whole or not at all; a repeat of it is done once, and others go on."""
+        entries = made(3)
+
+        async def look(name: str, ended: Cancelled) -> None:
+            assert numbers(await second.load_thread(name)) in ([], [0, 1, 2]), ended
+            assert (await storage.append_thread(name, entries)).rev == 3, ended
+            assert (await second.append_thread(name, note(3))).rev == 4, ended
+            assert numbers(await storage.load_thread(name)) == [0, 1, 2, 3], ended
+
+        await self.sweep(lambda name: lambda: storage.append_thread(name, entries), look)
+
+    async def test_cancelled_guarded_append(self, storage: FullStorage, second: FullStorage) -> None:
+        """The repeat of a cancelled append with an expected revision is no conflict, whatever came of the first."""
+        entries = made(2)
+
+        async def look(name: str, ended: Cancelled) -> None:
+            assert (await second.append_thread(name, entries, expected_rev=0)).rev == 2, ended
+            assert numbers(await storage.load_thread(name)) == [0, 1], ended
+
+        await self.sweep(lambda name: lambda: storage.append_thread(name, entries, expected_rev=0), look)
+
+    async def test_cancelled_put(self, storage: FullStorage, second: FullStorage) -> None:
+        """A put that is cancelled has replaced what was there, or has not; the next put is done."""
+
+        async def put(name: str) -> None:
+            await storage.put_checkpoint(name, {"n": 1})
+
+        async def look(name: str, ended: Cancelled) -> None:
+            found = await second.get_checkpoint(name)
+            assert found is None or (found.data, found.version) == ({"n": 1}, 1), ended
+            version = found.version if found else 0
+            assert (await storage.put_checkpoint(name, {"n": 2})).version == version + 1, ended
+
+        await self.sweep(lambda name: lambda: put(name), look)
+
+    @needs("atomic_save")
+    async def test_cancelled_save(self, storage: FullStorage, second: FullStorage) -> None:
+        """A save that is cancelled has written checkpoint and journal, or neither; a repeat completes it."""
+
+        def save(name: str, handle: FullStorage = storage) -> Coroutine[Any, Any, object]:
+            thread = ThreadWrite(id=name, entries=made(2), expected_rev=0)
+            return handle.save(name, {"n": 1}, thread=thread)
+
+        async def look(name: str, ended: Cancelled) -> None:
+            found = await second.fetch(name)
+            entries = numbers(await second.load_thread(name))
+            assert (found is not None, entries) in ((True, [0, 1]), (False, [])), ended
+            await save(name, second)
+            fetched = await storage.fetch(name)
+            assert fetched is not None
+            assert fetched[0].data == {"n": 1, "thread": {"id": name, "rev": 2}}, ended
+            assert numbers(await storage.load_thread(name)) == [0, 1], ended
+
+        await self.sweep(lambda name: lambda: save(name), look)
+
+    async def test_cancelled_delete(self, storage: FullStorage, second: FullStorage) -> None:
+        """A delete of a journal that is cancelled has taken all of it, or nothing."""
+
+        async def look(name: str, ended: Cancelled) -> None:
+            assert numbers(await second.load_thread(name)) in ([], [0, 1, 2]), ended
+            await storage.delete_thread(name)
+            assert (await second.append_thread(name, notes(2), expected_rev=0)).rev == 2, ended
+
+        await self.sweep(lambda name: lambda: storage.delete_thread(name), look, prepare=agent_of(storage))
+
+    @needs("atomic_save")
+    async def test_cancelled_delete_of_an_agent(self, storage: FullStorage, second: FullStorage) -> None:
+        """A delete of an agent that is cancelled has taken checkpoint and journal, or neither."""
+
+        async def look(name: str, ended: Cancelled) -> None:
+            there = await second.get_checkpoint(name) is not None
+            assert (there, numbers(await second.load_thread(name))) in ((True, [0, 1, 2]), (False, [])), ended
+            await storage.delete_agent(name)
+            assert await second.fetch(name) is None, ended
+
+        await self.sweep(lambda name: lambda: storage.delete_agent(name), look, prepare=agent_of(storage))
+
+    @needs("trim")
+    async def test_cancelled_trim(self, storage: FullStorage, second: FullStorage) -> None:
+        """A trim that is cancelled has moved the first number and dropped what is below, or neither."""
+
+        async def look(name: str, ended: Cancelled) -> None:
+            thread = await second.load_thread(name)
+            assert thread is not None
+            assert (thread.first_seq, numbers(thread)) in ((0, [0, 1, 2]), (2, [2])), ended
+            await storage.trim_thread(name, before=2)
+            assert numbers(await second.load_thread(name)) == [2], ended
+
+        await self.sweep(lambda name: lambda: storage.trim_thread(name, before=2), look, prepare=agent_of(storage))
+
+    @needs("copy")
+    async def test_cancelled_copy(self, storage: FullStorage, second: FullStorage) -> None:
+        """A copy that is cancelled is there whole, or not at all."""
+        await storage.append_thread("t", notes(3))
+
+        async def look(name: str, ended: Cancelled) -> None:
+            assert numbers(await second.load_thread(name)) in ([], [0, 1, 2]), ended
+            await storage.delete_thread(name)
+            await second.copy_thread("t", name)
+            assert numbers(await storage.load_thread(name)) == [0, 1, 2], ended
+
+        await self.sweep(lambda name: lambda: storage.copy_thread("t", name), look)
+
+    async def test_cancelled_reads(self, storage: FullStorage, second: FullStorage) -> None:
+        """A read that is cancelled changes nothing, and the next read is done."""
+        await storage.append_thread("t", notes(3))
+        await storage.put_checkpoint("k", {"n": 1})
+
+        async def look(_: str, ended: Cancelled) -> None:
+            assert numbers(await storage.load_thread("t")) == numbers(await second.load_thread("t")) == [0, 1, 2], ended
+            checkpoint = await storage.get_checkpoint("k")
+            assert checkpoint is not None
+            assert checkpoint.data == {"n": 1}, ended
+
+        await self.sweep(lambda _: lambda: storage.load_thread("t"), look)
+        await self.sweep(lambda _: lambda: storage.get_checkpoint("k"), look)
+
+    async def test_cancelled_call_is_told(self, storage: FullStorage) -> None:
+        """A call that is cancelled ends as cancelled: a timeout or a task group around it relies on that."""
+
+        async def look(name: str, ended: Cancelled) -> None:
+            assert ended.told == ended.reached, f"{ended}: the cancellation was swallowed"
+
+        await self.sweep(lambda name: lambda: storage.append_thread(name, note(1)), look)
+        await self.sweep(lambda name: lambda: storage.load_thread(name), look)
+
+    async def test_cancelled_calls_at_once(self, storage: FullStorage, second: FullStorage) -> None:
+        """Calls that are cancelled while others wait behind them leave nobody waiting, and no gap."""
+        tasks = [
+            asyncio.create_task(handle.append_thread("t", Entry("note", {"n": n}, id=str(n))))
+            for n, handle in enumerate([storage, second] * 10)
+        ]
+        for turn, task in enumerate(tasks):
+            if turn % 2:
+                task.cancel()
+            if turn % 3 == 0:
+                await asyncio.sleep(0)
+        _, hung = await asyncio.wait(tasks, timeout=self.patience)
+        assert not hung, f"{len(hung)} calls still wait"
+        assert [task.exception() for task in tasks[::2]] == [None] * 10
+        found = numbers(await storage.load_thread("t"))
+        assert set(found) >= set(range(0, 20, 2))
+        assert len(set(found)) == len(found)

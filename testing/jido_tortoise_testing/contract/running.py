@@ -1,0 +1,38 @@
+"""Running checks one by one, without pytest: from a script, or to see them fail on broken storages."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from jido_tortoise_testing.contract.base import Checks, MakeStorage, undeclared
+
+
+def check_names(contract: type[Checks]) -> list[str]:
+    """Answer the names of all the checks of a contract, group by group."""
+    groups = [cls for cls in reversed(contract.__mro__) if issubclass(cls, Checks)]
+    return [name for cls in groups for name in vars(cls) if name.startswith("test_")]
+
+
+async def run_check(contract: type[Checks], name: str, make_storage: MakeStorage) -> str | None:
+    """Run one check on new handles; whatever it raises is its failure.
+
+    Args:
+        contract: The class that has the check.
+        name: The check's name.
+        make_storage: Makes a handle on the data of this run, which must be empty.
+
+    Returns:
+        None when the check passed; the reason when the storage does not declare what it needs.
+    """
+    check = getattr(contract(), name)
+    storage = make_storage()
+    reason = undeclared(check, storage)
+    if reason is not None:
+        return reason
+    handles: dict[str, Any] = {"make_storage": make_storage, "storage": storage}
+    wished = inspect.signature(check).parameters
+    if "second" in wished:
+        handles["second"] = make_storage()
+    await check(**{handle: handles[handle] for handle in wished})
+    return None
