@@ -169,19 +169,19 @@ class TortoiseStorage:
         rows = rules.encode_entries(entries)
         request = _append(thread_id, rows, expected_rev, {"metadata": rules.encode_metadata(metadata)})
         with telemetry.operation("append_thread", thread_id=thread_id, count=len(rows)) as span, _repeatable(rows):
-            rev = await self._append(await self._db(), request, rows)
+            rev, stored = await self._append(await self._db(), request, rows)
             span.set(rev=rev)
-        return Appended(thread_id=thread_id, rev=rev, entries=tuple(_numbered(rows, rev)))
+        return Appended(thread_id=thread_id, rev=rev, entries=tuple(_numbered(stored, rev)))
 
-    async def _append(self, db: Db, request: Append, rows: list[EncodedEntry]) -> int:
+    async def _append(self, db: Db, request: Append, rows: list[EncodedEntry]) -> tuple[int, list[EncodedEntry]]:
         for _ in range(_LOOKS):
             try:
-                return (await journal.append(db, THREADS, request)).counter
+                return (await journal.append(db, THREADS, request)).counter, rows
             except Refused as refused:
                 stored = [StoredEntry(*row) for row in refused.found]
                 first = rules.repeated_at(rows, stored, request.expected)
                 if first is not None:
-                    return first + len(rows)
+                    return first + len(rows), [EncodedEntry(*row[1:]) for row in stored]
                 conflict = _rev_conflict(request, refused, stored)
                 if conflict is not None:
                     raise conflict from refused.__cause__
@@ -238,7 +238,7 @@ class TortoiseStorage:
     async def trim_thread(self, thread_id: str, *, before: int) -> int:
         """Drop the entries with a number below `before`, and answer how many; revision and numbers stay as they are."""
         rules.check_thread_id(thread_id)
-        rules.check_expected("before", before)
+        checks.whole(before, "before")
         with telemetry.operation("trim_thread", thread_id=thread_id) as span:
             dropped = await journal.trim(await self._db(), THREADS, (thread_id,), stop=before)
             span.set(count=dropped)
