@@ -161,7 +161,7 @@ class CancellingChecks(Checks):
 
     @needs("atomic_save")
     async def test_cancelled_save(self, storage: FullStorage, second: FullStorage) -> None:
-        """A save that is cancelled has written checkpoint and journal, or neither; a repeat completes it."""
+        """A save that is cancelled has written checkpoint and journal, or neither."""
 
         def save(name: str, handle: FullStorage = storage) -> Coroutine[Any, Any, object]:
             thread = ThreadWrite(id=name, entries=made(2), expected_rev=0)
@@ -171,7 +171,8 @@ class CancellingChecks(Checks):
             found = await second.fetch(name)
             entries = numbers(await second.load_thread(name))
             assert (found is not None, entries) in ((True, [0, 1]), (False, [])), ended
-            await save(name, second)
+            if found is None:
+                await save(name, second)
             fetched = await storage.fetch(name)
             assert fetched is not None
             assert fetched[0].data == {"n": 1, "thread": {"id": name, "rev": 2}}, ended

@@ -248,6 +248,7 @@ class InputChecks(Checks):
     async def test_bad_data_of_a_save(self, storage: FullStorage) -> None:
         """A save's data are a map with string keys; the journal stays as it is when they are not."""
         bad = {"list": [1], "none": None, "text": "x", "keys": {1: "x"}, "pairs": [("a", 1)]}
+        await assert_refused(lambda data: storage.save("k", data), bad)
         await assert_refused(lambda data: storage.save("k", data, thread=ThreadWrite(id="t", entries=[note(1)])), bad)
         assert await storage.get_checkpoint("k") is None
         assert await storage.load_thread("t") is None

@@ -403,7 +403,7 @@ class ExpectedRevisionChecks(Checks):
     async def test_revision_conflict_has_its_facts(self, storage: FullStorage) -> None:
         """A refused append says which journal it is, what was expected and where the journal is."""
         await storage.append_thread("t", notes(3))
-        for thread_id, expected, actual in (("t", 1, 3), ("missing", 2, None)):
+        for thread_id, expected, actual in (("t", 1, 3), ("missing", 2, 0)):
             with pytest.raises(ConflictError) as caught:
                 await storage.append_thread(thread_id, note(1), expected_rev=expected)
             facts = {"thread_id": thread_id, "expected": expected, "actual": actual}

@@ -91,7 +91,7 @@ class ListChecks(Checks):
     @needs("list")
     async def test_ids_keep_their_type(self, storage: FullStorage) -> None:
         """An agent's id comes back as what it was, not as its text."""
-        stored: list[Any] = [7, "7", ("a", 1), None]
+        stored: list[Any] = [7, "7", ("a", 1), None, "=7", "=", "ü", 7.0, True]
         for now, id in enumerate(stored):
             with seams.replaced(now_ms=lambda now=now: now):
                 await put_agent(storage, id)

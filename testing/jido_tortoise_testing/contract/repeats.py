@@ -125,11 +125,11 @@ class RepeatChecks(Checks):
 
     @needs("atomic_save")
     async def test_repeat_of_a_save(self, storage: FullStorage) -> None:
-        """A save that is repeated appends nothing twice, and its checkpoint points at the journal as it is."""
-        for _ in range(2):
-            saved = await storage.save("k", {"n": 1}, thread=ThreadWrite(id="t", entries=made(2), expected_rev=0))
-            assert saved.rev == 2
-        fetched = await storage.fetch("k")
-        assert fetched is not None
-        assert fetched[0].data["thread"] == {"id": "t", "rev": 2}
+        """A save that is repeated is refused as a conflict, guarded or not, and nothing is stored twice (H4)."""
+        await storage.save("k", {"n": 1}, thread=ThreadWrite(id="t", entries=made(2), expected_rev=0))
+        before = await storage.fetch("k")
+        for expected in (0, None):
+            with pytest.raises(ConflictError):
+                await storage.save("k", {"n": 1}, thread=ThreadWrite(id="t", entries=made(2), expected_rev=expected))
+        assert await storage.fetch("k") == before
         assert numbers(await storage.load_thread("t")) == [0, 1]
