@@ -97,7 +97,9 @@ def _put_beside(guard: Guard, pointer_known: bool, dialect: Dialect) -> str:
             "sqlite": "json_set(:data, '$.thread.rev', h.counter)",
         }[dialect]
     if guard == "version":  # the lock holds the row, and the guard has seen its version
-        return f"{_update(dialect, values, ' FROM h')} RETURNING version, created_at_ms, updated_at_ms"
+        mine = "c." if dialect == "postgres" else ""  # there `h` has times too; SQLite knows no alias here
+        returned = ", ".join(f"{mine}{name}" for name in ("version", "created_at_ms", "updated_at_ms"))
+        return f"{_update(dialect, values, ' FROM h')} RETURNING {returned}"
     # Where there is no row, there is nothing to lock: a row that came meanwhile must undo the journal's part too.
     collides = RAISE.format(column="c.version") if guard == "absent" and dialect == "postgres" else "c.version + 1"
     source = f"SELECT {', '.join(values.values())}, 1, :now, :now FROM h WHERE true"

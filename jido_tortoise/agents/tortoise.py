@@ -281,7 +281,7 @@ class TortoiseStorage:
             ConflictError: Checkpoint or journal are not where they were expected; neither has changed.
         """
         if thread is None:
-            put = await self.put_checkpoint(key, dict(data), expected_version=expected_version)
+            put = await self.put_checkpoint(key, checks.string_map(data, "data"), expected_version=expected_version)
             return Saved(version=put.version, rev=None, provisional=(await self._db()).in_transaction)
         rules.check_expected("expected_version", expected_version)
         rules.check_thread_id(thread.id)
