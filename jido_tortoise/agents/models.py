@@ -1,9 +1,8 @@
-"""The tables of agents, as Tortoise models: public, and open to the host's own queries.
+"""The tables of agents as Tortoise models, for the host's own queries; the storage itself writes SQL.
 
-Read with them as you like. Write through a storage: a row written past it may break a law that the storage keeps (numbers
-without gaps, a pointer that points somewhere). Entries cannot be updated at all: the database refuses it.
-
-No relations and no app label stand here, so that a host may register the models under any label.
+Read through them as you like. Write through the storage: it numbers the entries, moves the revisions and keeps checkpoint
+and journal together, and a row made by hand breaks what it relies on. There are no relations, and the app's label is the
+host's choice.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ class CodecField(fields.JSONField[Any]):
         SQL_TYPE = "TEXT"
 
     def __init__(self, **kwargs: Any) -> None:
+        # Tortoise's own encoder depends on whether orjson is installed, and loses what JSON lacks.
         super().__init__(encoder=codec.dumps, decoder=codec.loads, **kwargs)
 
     def to_db_value(self, value: Any, instance: type[Model] | Model) -> str:
@@ -36,23 +36,32 @@ class CodecField(fields.JSONField[Any]):
 
 
 class JidoCheckpoint(Model):
-    """A stored value, most often an agent's state with the pointer to its journal."""
+    """What was stored last under each key."""
 
-    #: SHA-256 of the canonical key, in hexadecimal.
+    # Tortoise would make database comments of what is written here for readers, and each rewording a schema change.
+    _no_comments = True
+
+    #: SHA-256 of the key's canonical text, in hexadecimal.
     key_hash = fields.CharField(max_length=64, primary_key=True)
+    #: The key as it was given; an agent's is a tuple of its type and id.
     key = CodecField()
-    #: The agent's stored type, partition and id, for queries; None where the data is not an agent's.
+    #: The agent's declared type; None where the data is no agent's.
     agent_type = fields.CharField(max_length=255, null=True)
+    #: The agent's partition; None where it has none.
     partition = fields.CharField(max_length=255, null=True)
+    #: The agent's id as text.
     agent_id = fields.CharField(max_length=255, null=True)
-    #: The journal it points at, and the revision it points to.
+    #: The journal that the checkpoint points at.
     thread_id = fields.CharField(max_length=255, null=True)
+    #: The revision of that journal when the checkpoint was stored.
     thread_rev = fields.BigIntField(null=True)
+    #: What was stored: of an agent its `state`, the pointer `thread`, and what its checkpoint callback added.
     data = CodecField()
     #: 1 after the first write, one more after each.
     version = fields.BigIntField()
-    #: Milliseconds since 1970 (UTC).
+    #: Milliseconds since 1970 (UTC) of the first write.
     created_at_ms = fields.BigIntField()
+    #: Milliseconds since 1970 (UTC) of the last write.
     updated_at_ms = fields.BigIntField()
 
     class Meta:
@@ -61,16 +70,21 @@ class JidoCheckpoint(Model):
 
 
 class JidoThread(Model):
-    """The head of a journal."""
+    """The head of each journal."""
 
+    _no_comments = True
+
+    #: The journal's id.
     thread_id = fields.CharField(max_length=255, primary_key=True)
     #: Number of entries ever appended; the next one gets this number.
     rev = fields.BigIntField()
-    #: Number of the oldest entry that is still there.
+    #: Number of the oldest entry that is still there; equal to rev when none is.
     first_seq = fields.BigIntField()
+    #: Given when the journal was made, and kept.
     metadata = CodecField()
-    #: Milliseconds since 1970 (UTC).
+    #: Milliseconds since 1970 (UTC) of the journal's making.
     created_at_ms = fields.BigIntField()
+    #: Milliseconds since 1970 (UTC) of the last append.
     updated_at_ms = fields.BigIntField()
 
     class Meta:
@@ -78,17 +92,25 @@ class JidoThread(Model):
 
 
 class JidoThreadEntry(Model):
-    """One entry of a journal."""
+    """The entries of all journals, which are inserted, trimmed and deleted, but never updated."""
 
-    id = fields.BigIntField(primary_key=True)
+    _no_comments = True
+
+    #: Of no meaning beyond telling rows apart.
+    id = fields.BigIntField(primary_key=True, generated=True)
+    #: The journal it belongs to.
     thread_id = fields.CharField(max_length=255)
+    #: Its number in the journal, from 0 without a gap.
     seq = fields.BigIntField()
-    #: Given by the caller or made once; unique within its thread.
+    #: The entry's own id, unique within its journal.
     entry_id = fields.CharField(max_length=255)
-    #: Milliseconds since 1970 (UTC).
+    #: Milliseconds since 1970 (UTC) that the entry says.
     at_ms = fields.BigIntField()
+    #: What kind of entry: "message", "note", ...
     kind = fields.CharField(max_length=255)
+    #: What it says.
     payload = CodecField()
+    #: What it refers to.
     refs = CodecField()
 
     class Meta:
@@ -96,8 +118,9 @@ class JidoThreadEntry(Model):
         unique_together = (("thread_id", "seq"), ("thread_id", "entry_id"))
 
 
-#: What a storage needs to find: table -> names of its columns.
-COLUMNS: dict[str, frozenset[str]] = {
-    model._meta.db_table: frozenset(model._meta.fields_db_projection.values())
-    for model in (JidoCheckpoint, JidoThread, JidoThreadEntry)
+MODELS: tuple[type[Model], ...] = (JidoCheckpoint, JidoThread, JidoThreadEntry)
+
+#: By table, its columns and the version of the schema that each came with.
+COLUMNS: dict[str, dict[str, int]] = {
+    model._meta.db_table: dict.fromkeys(model._meta.fields_db_projection.values(), 1) for model in MODELS
 }

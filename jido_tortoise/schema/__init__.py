@@ -1,5 +1,5 @@
-"""Our tables: their SQL, their upgrade, and whether they are what they should be."""
+"""Our tables: their DDL, their upgrade, and whether they are what they should be."""
 
-from jido_tortoise.schema.ddl import ddl, latest
+from jido_tortoise.schema.ddl import ddl, latest, statements
 
-__all__ = ["ddl", "latest"]
+__all__ = ["ddl", "latest", "statements"]

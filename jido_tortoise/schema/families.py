@@ -1,0 +1,20 @@
+"""Every family that there is. A new one is a module of frozen steps, a line here, its models and its migration files."""
+
+from __future__ import annotations
+
+from jido_tortoise.errors import InvalidInputError
+from jido_tortoise.schema.agents import AGENTS
+from jido_tortoise.schema.steps import Family
+
+FAMILIES: dict[str, Family] = {AGENTS.name: AGENTS}
+
+
+def family_named(name: str) -> Family:
+    """Answer the family of that name.
+
+    Raises:
+        InvalidInputError: There is none.
+    """
+    if isinstance(name, str) and name in FAMILIES:
+        return FAMILIES[name]
+    raise InvalidInputError.at("family", f"one of {', '.join(FAMILIES)}", name)
