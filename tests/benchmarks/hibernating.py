@@ -1,0 +1,167 @@
+"""What hibernate and thaw cost, beside bare statements that move the same bytes and beside what the ORM would do."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import Any
+
+from jido_tortoise.agents import persist
+from jido_tortoise.agents.agent import Agent
+from jido_tortoise.errors import ThreadMismatchError
+from tests.benchmarks import peers
+from tests.benchmarks.measure import Call, Line, compared, counted, interleaved
+from tests.benchmarks.models import Head, Row
+from tests.benchmarks.places import Place
+from tests.benchmarks.samples import entry, message, state
+from tests.benchmarks.setting import Size
+
+_SMALL, _MIDDLE, _LARGE = 100, 10_000, 100_000
+
+
+class BenchAgent(Agent, agent_type="bench"):  # type: ignore[type-arg]
+    """An agent with a dict for its state."""
+
+
+async def _stored(place: Place, name: str, bytes: int, length: int) -> BenchAgent:
+    agent = BenchAgent(name, state(bytes))
+    agent.thread.extend([entry(number) for number in range(length)])
+    await persist.hibernate(place.storage, agent)
+    return agent
+
+
+def _turn(place: Place, agent: BenchAgent, *, entries: int = 1) -> Call:
+    """One turn of a conversation: a message, a changed state, and both stored."""
+    payload = message()
+
+    async def call() -> None:
+        for _ in range(entries):
+            agent.thread.append("message", payload)
+        agent.state["turn"] += 1
+        await persist.hibernate(place.storage, agent)
+
+    return call
+
+
+# -- hibernate ----------------------------------------------------------------------------------------------------
+
+
+async def hibernate(place: Place, size: Size) -> list[Line]:
+    """One more entry on a long thread, with checkpoints of three sizes."""
+    sizes = {"small": _SMALL, "10 KB": _MIDDLE, "100 KB": _LARGE}
+    length = size.of(10_000)
+    agents = {name: await _stored(place, name, bytes, length) for name, bytes in sizes.items()}
+    contenders: dict[str, Call] = {"insert": peers.insert(place, message())}
+    contenders |= {name: _turn(place, agent) for name, agent in agents.items()}
+    contenders |= {f"upsert {name}": peers.upsert(place, _checkpoint(agent)) for name, agent in agents.items()}
+    contenders["state only"] = _turn(place, await _stored(place, "state only", _SMALL, length), entries=0)
+    await place.settle()
+    samples = await interleaved(contenders, size.times(200))
+    work = f"hibernate +1, thread of {length:,}"
+    return [
+        compared(f"{work}, small", place.name, samples, "small", "insert", 1.6),
+        compared(f"{work}, 10 KB", place.name, samples, "10 KB", "insert", 2.0),
+        compared(f"{work}, 100 KB, against its upsert", place.name, samples, "100 KB", "upsert 100 KB", 1.3),
+        compared("  (10 KB, against its upsert)", place.name, samples, "10 KB", "upsert 10 KB"),
+        compared("  (100 KB, against the INSERT)", place.name, samples, "100 KB", "insert"),
+        compared("  (state only, against the INSERT)", place.name, samples, "state only", "insert"),
+        *await _counts(place, agents["small"]),
+    ]
+
+
+def _checkpoint(agent: BenchAgent) -> dict[str, Any]:
+    """Answer a map of the bytes that the agent's checkpoint has."""
+    return {"version": 1, "agent_type": "bench", "id": agent.id, "state": agent.state, "thread": {"id": "x", "rev": 1}}
+
+
+async def _counts(place: Place, agent: BenchAgent) -> list[Line]:
+    turn = _turn(place, agent)
+    statements = await place.statements(turn)
+    read = await (_rows_read if place.dialect == "postgres" else _columns_read)(place, turn)
+    lines = [counted("hibernate +1, entry rows read", place.name, read, 0)]
+    if place.dialect == "postgres":
+        lines.append(counted("hibernate +1, statements", place.name, len(statements), 1))
+    return lines
+
+
+_READ = (
+    "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint FROM pg_stat_user_tables"
+    " WHERE relname = 'jido_thread_entries'"
+)
+
+
+async def _rows_read(place: Place, call: Call) -> int:
+    async def read() -> int:
+        await place.run("SELECT pg_stat_force_next_flush()")
+        ((count,),) = await place.run(_READ)
+        return int(count)
+
+    before = await read()
+    await call()
+    return await read() - before
+
+
+async def _columns_read(place: Place, call: Call) -> int:
+    """Count the columns of entries that SQLite was asked to read while it prepared the call's statements."""
+    seen: list[str] = []
+
+    def authorizer(action: int, table: str | None, *_: object) -> int:
+        if action == sqlite3.SQLITE_READ and table == "jido_thread_entries":
+            seen.append(table)
+        return sqlite3.SQLITE_OK
+
+    async with place.client.acquire_connection() as raw:
+        await raw.set_authorizer(authorizer)  # which also has every statement prepared anew
+    await call()
+    async with place.client.acquire_connection() as raw:
+        await raw.set_authorizer(None)
+    return len(seen)
+
+
+# -- thaw ---------------------------------------------------------------------------------------------------------
+
+
+async def thaw(place: Place, size: Size) -> list[Line]:
+    """A thread of 1,000 with a small checkpoint, against the fetch and the parsing alone."""
+    length = size.of(1_000)
+    agent = await _stored(place, "thawed", _SMALL, length)
+    await _fill_orm(length)
+    await place.settle()
+    contenders: dict[str, Call] = {
+        "ours": lambda: persist.thaw(place.storage, BenchAgent, "thawed"),
+        "floor": peers.fetch_and_parse(place, agent.thread.id),
+        "orm": lambda: Row.filter(thread_id="orm-thaw").order_by("seq"),
+    }
+    samples = await interleaved(contenders, size.times(150))
+    statements = await place.statements(contenders["ours"])
+    reads = [sql for sql in statements if sql.lstrip().upper().startswith("SELECT")]
+    return [
+        compared(f"thaw of {length:,}", place.name, samples, "ours", "floor", 1.5),
+        counted("thaw, statements", place.name, len(reads), 2),
+        compared("  (the same entries as models of the ORM)", place.name, samples, "orm", "floor"),
+    ]
+
+
+async def _fill_orm(length: int) -> None:
+    await Head.create(id="orm-thaw")
+    await peers.orm_append("orm-thaw", [message(number) for number in range(length)])
+
+
+async def consistent(place: Place, size: Size) -> list[Line]:
+    """Thaws beside a writer that hibernates all the time: journal and checkpoint must always fit together."""
+    turn = _turn(place, await _stored(place, "moving", _SMALL, 50))
+    thaws, torn = size.times(200), 0
+    writer = asyncio.ensure_future(_for_ever(turn))
+    for _ in range(thaws):
+        try:
+            await persist.thaw(place.storage, BenchAgent, "moving", journal="exact")
+        except ThreadMismatchError:
+            torn += 1
+    writer.cancel()
+    await asyncio.wait([writer])
+    return [counted(f"thaw beside a writer, torn of {thaws}", place.name, torn, 0)]
+
+
+async def _for_ever(call: Call) -> None:
+    while True:
+        await call()

@@ -1,0 +1,55 @@
+"""How large a run is, and what is put into the database before anything is timed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.benchmarks.places import Place
+
+_HEAD = """
+INSERT INTO jido_threads (thread_id, rev, first_seq, metadata, created_at_ms, updated_at_ms)
+VALUES ({thread}, {length}, 0, '{{}}', 1715000000000, 1715000000000)
+"""
+_ROWS = """
+INSERT INTO jido_thread_entries (thread_id, seq, entry_id, at_ms, kind, payload, refs)
+"""
+_ON_POSTGRES = """
+SELECT $1::text, i, 'entry_' || lpad(i::text, 36, '0'), 1715000000000 + i, 'message',
+    jsonb_build_object('role', 'user', 'content', repeat(md5(i::text), 7), 'turn', i),
+    jsonb_build_object('request_id', 'req_' || i)
+FROM generate_series(0, $2::bigint - 1) AS i
+"""
+_ON_SQLITE = """
+WITH RECURSIVE numbers (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i + 1 < :length)
+SELECT :thread, i, printf('entry_%036d', i), 1715000000000 + i, 'message',
+    json_object('role', 'user', 'content', hex(randomblob(112)), 'turn', i), json_object('request_id', 'req_' || i)
+FROM numbers
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How often and how large; the bounds are meant for a scale of 1."""
+
+    rounds: int = 300
+    scale: float = 1.0
+
+    def of(self, number: int) -> int:
+        """Answer a length or a count at this scale."""
+        return max(10, round(number * self.scale))
+
+    def times(self, rounds: int) -> int:
+        """Answer how many rounds, where 300 would take long."""
+        return max(1, round(rounds * self.rounds / 300))
+
+
+async def fill(place: Place, thread_id: str, length: int) -> None:
+    """Make a thread of messages by SQL, fast."""
+    if place.dialect == "postgres":
+        await place.run(_HEAD.format(thread="$1::text", length="$2::bigint"), thread_id, length)
+        await place.run(_ROWS + _ON_POSTGRES, thread_id, length)
+        return
+    await place.run(_HEAD.format(thread="?", length="?"), thread_id, length)
+    values = {"thread": thread_id, "length": length}
+    async with place.client.acquire_connection() as raw:
+        await raw.execute_fetchall(_ROWS + _ON_SQLITE, values)
