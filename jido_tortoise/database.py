@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from tortoise.backends.base.client import BaseDBAsyncClient, TransactionalDBClient
 from tortoise.connection import ConnectionHandler, get_connections
-from tortoise.context import get_current_context
+from tortoise.context import TortoiseContext, get_current_context
 from tortoise.exceptions import ConfigurationError
 from tortoise.models import Model
 
@@ -93,10 +93,10 @@ def resolve(
     Raises:
         ConfigError: One of its kin, naming what the host's config lacks.
     """
-    handler = _handler(connection)
+    context = _context()
+    handler = context.connections
     try:
-        alias = connection or _alias_of(model, handler)
-        client = handler.get(alias)
+        client = handler.get(connection or _alias_of(model, context))
     except ConfigurationError as error:
         raise _config_error(connection, handler) from error
     _refuse_finished(client)
@@ -106,17 +106,16 @@ def resolve(
     return Db(client, dialect, schema, DEFAULT_TIMEOUT if timeout is None else timeout)
 
 
-def _handler(connection: str | None) -> ConnectionHandler:
+def _context() -> TortoiseContext:
     context = get_current_context()
     if context is None:
         raise NotInitialisedError(
             "Tortoise is not initialised in this task: call `await Tortoise.init(config=TORTOISE_ORM)` before it starts"
             " (or `Tortoise.init(..., _enable_global_fallback=True)` when another task does)"
         )
-    handler = context.connections
-    if handler._db_config is None:
+    if context.connections._db_config is None:
         raise _without_config(context.inited)
-    return handler
+    return context
 
 
 def _without_config(was_initialised: bool) -> ConfigError:
@@ -125,14 +124,15 @@ def _without_config(was_initialised: bool) -> ConfigError:
     return NotInitialisedError("Tortoise is not initialised: call `await Tortoise.init(config=TORTOISE_ORM)` first")
 
 
-def _alias_of(model: type[Model], handler: ConnectionHandler) -> str:
-    alias = model._meta.default_connection
-    if alias is not None:
-        return alias
-    raise AppNotRegisteredError(
-        f"{model.__name__} is in no app of the Tortoise config: add `**jido_tortoise.apps()` to its \"apps\"",
-        model=model.__name__,
-    )
+def _alias_of(model: type[Model], context: TortoiseContext) -> str:
+    # Which app a model belongs to is known to the process, not to the context: another context may have set it.
+    app, alias = model._meta.app, model._meta.default_connection
+    if app is None or alias is None or context.apps is None or app not in context.apps:
+        raise AppNotRegisteredError(
+            f"{model.__name__} is in no app of the Tortoise config: add `**jido_tortoise.apps()` to its \"apps\"",
+            model=model.__name__,
+        )
+    return alias
 
 
 def _config_error(connection: str | None, handler: ConnectionHandler) -> ConfigError:

@@ -74,7 +74,8 @@ def pg_url(pg_server: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def _own_server() -> Iterator[PostgresServer]:
-    with PostgresServer() as server:
+    # Killed in earnest: what it acknowledged must be in the kernel's hands by then.
+    with PostgresServer({"synchronous_commit": "on"}) as server:
         yield server
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from typing import Any
+from pathlib import Path
 
+import asyncpg
 import pytest
 from tortoise import Tortoise
 from tortoise.context import TortoiseContext
@@ -24,7 +25,7 @@ from jido_tortoise.errors import (
     StorageUnavailableError,
 )
 from jido_tortoise_testing.postgres import PostgresServer
-from tests.conftest import Database, opened
+from tests.conftest import Database, agents_app, opened
 
 NOTE = {"kind": "note", "payload": {"text": "x"}}
 
@@ -45,21 +46,21 @@ async def test_closed_connections(db: Database) -> None:
         resolve(None, JidoThread)
 
 
-async def test_app_not_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A config without our app is told the line to add."""
-    monkeypatch.setattr(JidoThread._meta, "default_connection", None)
+async def test_app_not_registered(db: Database) -> None:
+    """A config without our app is told the line to add, also when another context of the process has it."""
+    config = {"connections": {"default": "sqlite://:memory:"}, "apps": {"host": {"models": ["aerich.models"]}}}
     async with TortoiseContext() as context:
-        await context.init(config={"connections": {"default": "sqlite://:memory:"}, "apps": {"x": {"models": ["tests.conftest"]}}})
+        await context.init(config=config)
         with pytest.raises(AppNotRegisteredError, match=r"jido_tortoise\.apps\(\)"):
             resolve(None, JidoThread)
 
 
 async def test_ambiguous_connection() -> None:
-    """Several connections and none named: the error says which there are and what to write."""
+    """Several connections, of which our app names none: the error says which there are and what to write."""
     connections = {"main": "sqlite://:memory:", "other": "sqlite://:memory:"}
-    apps = {"jido_agents": {"models": ["jido_tortoise.agents.models"]}}
     async with TortoiseContext() as context:
-        await context.init(config={"connections": connections, "apps": apps}, init_connections=False)
+        await context.init(config={"connections": connections, "apps": agents_app("main")})
+        JidoThread._meta.default_connection = "gone"  # as another context of the process leaves it
         with pytest.raises(AmbiguousConnectionError, match=r'connection="main"') as caught:
             resolve(None, JidoThread)
         assert caught.value.connections == ["main", "other"]
@@ -75,7 +76,7 @@ async def test_unknown_connection(db: Database) -> None:
 # -- a server that goes away --------------------------------------------------------------------------------------
 
 
-async def test_no_server(tmp_path: Any) -> None:
+async def test_no_server(tmp_path: Path) -> None:
     """No server at the address: unavailable, retryable, nothing applied."""
     async with opened(f"asyncpg://postgres@/x?host={tmp_path}&port=5432", tables=False):
         with pytest.raises(StorageUnavailableError) as caught:
@@ -198,12 +199,11 @@ async def test_exhausted_pool(pg_url: str) -> None:
 
 async def test_terminated_backend_inside_a_transaction(pg_db: Database) -> None:
     """A connection that is cut inside a transaction is our error; the next one works."""
+    outside = resolve(None, JidoThread)
     with pytest.raises(StorageUnavailableError):
-        async with transaction(resolve(None, JidoThread)) as db:
+        async with transaction(outside) as db:
             (row,) = await fetch(db, "SELECT pg_backend_pid() AS pid")
-            raw = await pg_db.client._pool.acquire()
-            await raw.execute(f"SELECT pg_terminate_backend({row['pid']})")
-            await pg_db.client._pool.release(raw)
+            await fetch(outside, f"SELECT pg_terminate_backend({row['pid']})")
             await asyncio.sleep(0.05)
             await fetch(db, "SELECT 1")
     assert (await TortoiseStorage().append_thread("t", NOTE)).rev == 1
@@ -215,8 +215,6 @@ async def test_terminated_backend_inside_a_transaction(pg_db: Database) -> None:
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 async def test_appends_under_a_strict_isolation_level(pg_url: str, level: str) -> None:
     """A host whose default isolation makes PostgreSQL refuse autocommit statements loses no append: they are tried again."""
-    import asyncpg
-
     raw = await asyncpg.connect(pg_url.replace("asyncpg://", "postgresql://"))
     name = await raw.fetchval("SELECT current_database()")
     await raw.execute(f"""ALTER DATABASE "{name}" SET default_transaction_isolation = '{level}'""")
