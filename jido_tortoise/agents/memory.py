@@ -181,26 +181,30 @@ class InMemoryStorage:
         thread_id = rules.check_thread_id(thread_id)
         rules.check_expected("expected_rev", expected_rev)
         rows, text = rules.encode_entries(entries), rules.encode_metadata(metadata)
-        first = self._place(thread_id, rows, expected_rev)
+        found = self._found(thread_id, rows)
+        first = rules.repeated_at(rows, found, expected_rev)
         if first is None:
+            self._check_place(thread_id, expected_rev, found)
             first = self._add(thread_id, rows, text)
         stored = self.tables._journals[thread_id].stored(first, first + len(rows))
         return Appended(
             thread_id=thread_id, rev=first + len(rows), entries=tuple(rules.decode_entries(stored, thread_id))
         )
 
-    def _place(self, thread_id: str, rows: list[EncodedEntry], expected_rev: int | None) -> int | None:
-        """Answer the number that the rows are stored from when this is a repeat; None when they may be appended."""
+    def _found(self, thread_id: str, rows: list[EncodedEntry]) -> list[StoredEntry]:
         journal = self.tables._journals.get(thread_id)
-        found = [] if journal is None else journal.with_ids_of(rows)
-        first = rules.repeated_at(rows, found, expected_rev)
-        if first is not None:
-            return first
-        if expected_rev is not None and expected_rev != (0 if journal is None else journal.rev):
-            raise rules.rev_conflict(thread_id, expected_rev, None if journal is None else journal.rev)
+        return [] if journal is None else journal.with_ids_of(rows)
+
+    def _rev(self, thread_id: str) -> int:
+        journal = self.tables._journals.get(thread_id)
+        return 0 if journal is None else journal.rev
+
+    def _check_place(self, thread_id: str, expected_rev: int | None, found: list[StoredEntry]) -> None:
+        actual = self._rev(thread_id)
+        if expected_rev is not None and expected_rev != actual:
+            raise rules.rev_conflict(thread_id, expected_rev, actual if thread_id in self.tables._journals else None)
         if found:
             raise rules.duplicate_ids(thread_id, (row.id for row in found))
-        return None
 
     def _add(self, thread_id: str, rows: list[EncodedEntry], metadata: str) -> int:
         now = seams.now_ms()
@@ -325,15 +329,11 @@ class InMemoryStorage:
         rules.check_thread_id(thread.id)
         rules.check_expected("expected_rev", thread.expected_rev)
         rows, metadata = rules.encode_entries(thread.entries), rules.encode_metadata(thread.metadata)
-        head = self.tables._journals.get(thread.id)
-        rev = len(rows) + (0 if head is None else head.rev)
+        rev = self._rev(thread.id) + len(rows)
         encoded = rules.encode_checkpoint(key, rules.with_pointer(data, thread.id, rev))
         self._check_version(key, encoded.key_hash, expected_version)
-        first = self._place(thread.id, rows, thread.expected_rev)
-        if first is not None:  # a repeat: the pointer stays where the first one put it
-            rev = first + len(rows)
-            encoded = rules.encode_checkpoint(key, rules.with_pointer(data, thread.id, rev))
-        elif rows or (thread.metadata and not thread.expected_rev):
+        self._check_place(thread.id, thread.expected_rev, self._found(thread.id, rows))
+        if rows or (thread.metadata and not thread.expected_rev):
             self._add(thread.id, rows, metadata)
         return Saved(version=self._put(encoded).version, rev=rev)
 

@@ -4,7 +4,8 @@ A storage calls these before its first write: what they refuse has changed nothi
 
 - An append whose entry ids are stored already, one after another and with the same content, is a repeat: it answers
   what the first one answered (the revision after its entries, not what others appended since) and writes nothing,
-  not even `updated_at`; with an expected revision only when the stored ones begin at that revision.
+  not even `updated_at`; with an expected revision only when the stored ones begin at that revision. A save has no
+  repeats: it is refused like any other, since its checkpoint has changed meanwhile, and hibernate looks what is there.
 - What is no repeat: first the expected revision is checked (ConflictError), then the ids (DuplicateEntryError).
 - The time of an entry is part of its content only when the caller gave it: a mapping without `at` is repeated by the
   same mapping, and the time of the first append stays.
