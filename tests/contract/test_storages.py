@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from jido_tortoise.agents.memory import InMemoryStorage
 from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise_testing.contract import MakeStorage, StorageContract
 
@@ -16,3 +17,12 @@ class TestTortoiseStorage(StorageContract):
     @pytest.fixture
     def make_storage(self, db: Any) -> MakeStorage:
         return TortoiseStorage
+
+
+class TestInMemoryStorage(StorageContract):
+    """Both handles are given the same tables."""
+
+    @pytest.fixture
+    def make_storage(self) -> MakeStorage:
+        tables = InMemoryStorage.Tables()
+        return lambda: InMemoryStorage(tables)
