@@ -13,7 +13,16 @@ from jido_tortoise.agents.backing import Backing
 from jido_tortoise.agents.keys import checkpoint_key, thread_id_for
 from jido_tortoise.agents.persist import hibernate
 from jido_tortoise.agents.resolve import StorageLike, capabilities_of, resolve_storage
-from jido_tortoise.agents.storage import AtomicSave, Capability, Checkpoint, Copying, Repairing, Storage, ThreadHead, Trimming
+from jido_tortoise.agents.storage import (
+    AtomicSave,
+    Capability,
+    Checkpoint,
+    Copying,
+    Repairing,
+    Storage,
+    ThreadHead,
+    Trimming,
+)
 from jido_tortoise.agents.thread import Thread
 from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidStorageError, NotFoundError
 
@@ -36,7 +45,9 @@ def need(storage: Storage, capability: Capability, what: str) -> None:
         )
 
 
-async def persist_schedule(storage: StorageLike, agent: AgentLike, schedule: Mapping[str, Any], *, key: Any = None) -> None:
+async def persist_schedule(
+    storage: StorageLike, agent: AgentLike, schedule: Mapping[str, Any], *, key: Any = None
+) -> None:
     """Store the agent's scheduler manifest alone, over the one in its checkpoint; without a checkpoint, hibernate it.
 
     Args:
@@ -93,18 +104,20 @@ async def delete_agent(
     names = (cls.agent_type, *getattr(cls, "aliases", ()))
     with telemetry.operation("delete_agent", agent_type=cls.agent_type, agent_id=id):
         for name in names:
-            at = checkpoint_key(name, id, partition) if key is None else key
-            await _delete(backing, at, thread_id_for(name, id, partition))
+            if key is None:
+                await _delete(backing, checkpoint_key(name, id, partition), thread_id_for(name, id, partition))
+    if key is not None:  # the journal by the agent's id may be that of another agent, under the key of its own
+        await _delete(backing, key, None)
 
 
-async def _delete(backing: Backing, key: Any, thread_id: str) -> None:
+async def _delete(backing: Backing, key: Any, thread_id: str | None) -> None:
     if "atomic_save" in capabilities_of(backing.storage):
         await cast(AtomicSave, backing.storage).delete_agent(key, thread_id)
         return
     stored = await backing.storage.get_checkpoint(key)
     pointer = callbacks.pointer_of(stored) if stored is not None and isinstance(stored.data, dict) else None
     await backing.storage.delete_checkpoint(key)
-    for name in {thread_id, pointer[0] if pointer else thread_id}:
+    for name in {name for name in (thread_id, pointer[0] if pointer else None) if name is not None}:
         await backing.storage.delete_thread(name)
 
 
@@ -154,8 +167,9 @@ async def repair(
 ) -> Repair:
     """Make an agent thaw again with all that can be read of it, and say what was done.
 
-    A head is rebuilt from its entries, a pointer from the head. A checkpoint that is missing or cannot be read is rebuilt
-    as a fresh agent with the journal that is there; the unreadable text is kept under the key ("unreadable", key, time).
+    A head is rebuilt from its entries, a pointer from the head. A checkpoint that is missing or cannot be read is
+    rebuilt as a fresh agent with the journal that is there; the unreadable text is kept under the key
+    ("unreadable", key, time).
 
     Raises:
         NotFoundError: There is neither a checkpoint nor a journal.
@@ -216,7 +230,9 @@ async def _rebuild(
 ) -> None:
     thread_id, head = journal
     if head is None and not found.done:
-        raise NotFoundError(f"neither a checkpoint under {key!r} nor a journal {thread_id!r}", key=key, thread_id=thread_id)
+        raise NotFoundError(
+            f"neither a checkpoint under {key!r} nor a journal {thread_id!r}", key=key, thread_id=thread_id
+        )
     thread = await backing.read_thread(thread_id, head, head.rev) if head is not None else None
     agent = cls.rebuild(id, partition, thread or Thread(thread_id))  # type: ignore[attr-defined]
     await hibernate(backing.storage, agent, key=key, force=True)
