@@ -1,9 +1,9 @@
 """The floor under every statement: whose connection, which transaction, how long, and what a driver's error means.
 
-Tortoise's own `in_transaction()` is not safe under cancellation, leaves a transaction open when COMMIT fails, and begins
-on SQLite without the write lock. What stands here replaces it for our statements, and joins the host's when there is one.
-The seams of Tortoise and aiosqlite that it leans on are private (`_lock`, `_connection`, `_execute`): the versions are
-pinned in pyproject.toml and tests/integration/test_seams_of_tortoise.py fails when one of them changes.
+Tortoise's own `in_transaction()` is not safe under cancellation, leaves a transaction open when COMMIT fails, and
+begins on SQLite without the write lock. What stands here replaces it for our statements, and joins the host's when
+there is one. The seams of Tortoise and aiosqlite that it leans on are private (`_lock`, `_connection`, `_execute`): the
+versions are pinned in pyproject.toml, and tests/integration/test_seams_of_tortoise.py fails when one of them changes.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Db:
         """The client that a transaction was begun on; tells two databases apart within this process."""
         client = self.client
         while isinstance(client, TransactionalDBClient):
-            client = client._parent  # type: ignore[attr-defined]
+            client = client._parent
         return client
 
 
@@ -120,7 +120,9 @@ def _context() -> TortoiseContext:
 
 def _without_config(was_initialised: bool) -> ConfigError:
     if was_initialised:
-        return ConnectionsClosedError("the connections of this Tortoise context were closed: call Tortoise.init() again")
+        return ConnectionsClosedError(
+            "the connections of this Tortoise context were closed: call Tortoise.init() again"
+        )
     return NotInitialisedError("Tortoise is not initialised: call `await Tortoise.init(config=TORTOISE_ORM)` first")
 
 
@@ -129,7 +131,7 @@ def _alias_of(model: type[Model], context: TortoiseContext) -> str:
     app, alias = model._meta.app, model._meta.default_connection
     if app is None or alias is None or context.apps is None or app not in context.apps:
         raise AppNotRegisteredError(
-            f"{model.__name__} is in no app of the Tortoise config: add `**jido_tortoise.apps()` to its \"apps\"",
+            f'{model.__name__} is in no app of the Tortoise config: add `**jido_tortoise.apps()` to its "apps"',
             model=model.__name__,
         )
     return alias
@@ -222,15 +224,23 @@ async def _bounded(db: Db, work: Coroutine[Any, Any, T]) -> T:
 
 def _timed_out(db: Db) -> StorageUnavailableError:
     pool = getattr(db.client, "_pool", None)
-    if pool is not None and not db.in_transaction and pool.get_idle_size() == 0 and pool.get_size() >= pool.get_max_size():
+    if (
+        pool is not None
+        and not db.in_transaction
+        and pool.get_idle_size() == 0
+        and pool.get_size() >= pool.get_max_size()
+    ):
         return StorageTimeoutError(
-            f"no connection became free within {db.timeout:g} s: all {pool.get_max_size()} of the pool are in use (maxsize=)",
+            f"no connection became free within {db.timeout:g} s:"
+            f" all {pool.get_max_size()} of the pool are in use (maxsize=)",
             reason="pool_exhausted",
             timeout=db.timeout,
             outcome="unknown",
         )
     return StorageTimeoutError(
-        f"the database did not answer within {db.timeout:g} s; whether it wrote is not known", timeout=db.timeout, outcome="unknown"
+        f"the database did not answer within {db.timeout:g} s; whether it wrote is not known",
+        timeout=db.timeout,
+        outcome="unknown",
     )
 
 
@@ -259,7 +269,8 @@ async def in_thread(db: Db, job: Callable[[sqlite3.Connection], T], *, write: bo
     """
     with translated():
         async with _sqlite(db.client) as connection:
-            return await _run_job(connection, _Job(job, _FRAMES[write, db.in_transaction]))
+            result: T = await _run_job(connection, _Job(job, _FRAMES[write, db.in_transaction]))
+            return result
 
 
 #: What frames a job: begin, commit, and what undoes it; by (writes, inside a transaction).

@@ -1,7 +1,7 @@
 """What a driver's error means: the one function that turns it into ours.
 
-Tortoise translates some errors and leaves others raw (deadlocks, serialization failures, lost connections, everything that
-runs in the SQLite thread), so both kinds are looked through to the driver's own.
+Tortoise translates some errors and leaves others raw (deadlocks, serialization failures, lost connections, everything
+that runs in the SQLite thread), so both kinds are looked through to the driver's own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ _LOST = _Meaning(StorageUnavailableError, "connection_lost", "the connection to 
 _DOWN = _Meaning(StorageUnavailableError, "server_unavailable", "the database takes no connections now", "not_applied")
 _BUSY = _Meaning(StorageBusyError, "storage_busy", "another transaction was in the way", "not_applied")
 _SCHEMA = _Meaning(
-    SchemaError, "schema_missing", "our tables are missing or old: run `jido-tortoise upgrade -c your.settings.TORTOISE_ORM`"
+    SchemaError,
+    "schema_missing",
+    "our tables are missing or old: run `jido-tortoise upgrade -c your.settings.TORTOISE_ORM`",
 )
 _ABORTED = _Meaning(TransactionError, "transaction_aborted", "the transaction has failed already: roll it back")
 
@@ -74,7 +76,9 @@ _POSTGRES: dict[str, _Meaning] = {
 _SQLITE: dict[int, _Meaning] = {
     sqlite3.SQLITE_BUSY: _BUSY._replace(words="the database is locked by another process or connection"),
     sqlite3.SQLITE_LOCKED: _BUSY._replace(words="a table is locked within this connection"),
-    sqlite3.SQLITE_INTERRUPT: _Meaning(StorageTimeoutError, "storage_timeout", "the statement was interrupted", "not_applied"),
+    sqlite3.SQLITE_INTERRUPT: _Meaning(
+        StorageTimeoutError, "storage_timeout", "the statement was interrupted", "not_applied"
+    ),
     sqlite3.SQLITE_CANTOPEN: _DOWN._replace(reason="cannot_open", words="the database file cannot be opened"),
     sqlite3.SQLITE_FULL: _DOWN._replace(reason="disk_full", words="the disk is full"),
     sqlite3.SQLITE_IOERR: _LOST._replace(reason="io_error", words="reading or writing the database file failed"),
@@ -119,7 +123,11 @@ def _driver_error(error: BaseException) -> BaseException:
 def _meaning(error: BaseException) -> _Meaning | None:
     state = getattr(error, "sqlstate", None)
     if isinstance(state, str):
-        return _POSTGRES.get(state) or _POSTGRES.get(state[:2]) or _Meaning(StorageError, "storage", "the database refused")
+        return (
+            _POSTGRES.get(state)
+            or _POSTGRES.get(state[:2])
+            or _Meaning(StorageError, "storage", "the database refused")
+        )
     if isinstance(error, sqlite3.Error):
         return _sqlite_meaning(error)
     if isinstance(error, OSError | DBConnectionError):

@@ -28,7 +28,8 @@
             ├── StorageTimeoutError  no answer in time; the outcome is unknown
             └── StorageBusyError     deadlock, serialization failure, lock not available; nothing was written
 
-`reason` is a stable name for programs; where the contract of Jido names one, it is that name. The driver's error is `__cause__`.
+`reason` is a stable name for programs; where the contract of Jido names one, it is that name. The driver's error is the
+`__cause__`.
 """
 
 from __future__ import annotations

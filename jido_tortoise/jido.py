@@ -89,7 +89,9 @@ class Jido:
     async def list(self, cls: type[AgentLike] | None = None, *, limit: int = 100, after: str | None = None) -> Page:
         """Answer a page of what is stored in the bound partition (unbound: in all), oldest first."""
         name = cls.agent_type if cls is not None else None
-        return await self._listing().list_checkpoints(agent_type=name, partition=self.partition, limit=limit, after=after)
+        return await self._listing().list_checkpoints(
+            agent_type=name, partition=self.partition, limit=limit, after=after
+        )
 
     async def count(self, cls: type[AgentLike] | None = None) -> int:
         """Count what `list` lists."""
@@ -124,7 +126,7 @@ class Jido:
     def connect(
         url: str, *, schema: str | None = None, partition: str | None = None
     ) -> AbstractAsyncContextManager[Jido]:
-        """Initialise Tortoise for our models alone, upgrade (SQLite) or verify (PostgreSQL) the tables, close at the end.
+        """Initialise Tortoise for our models alone, upgrade (SQLite) or verify (PostgreSQL), close at the end.
 
         For scripts and tools; a service registers our apps in its own config.
 

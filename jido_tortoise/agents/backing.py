@@ -49,7 +49,7 @@ class Backing:
 
 @dataclass(frozen=True, slots=True)
 class InSteps(Backing):
-    """A storage that can only do one thing after another: the journal first, so that a checkpoint never points ahead."""
+    """A storage that can only do one thing after another: first the journal, so that no checkpoint points ahead."""
 
     async def save(self, key: Any, data: Mapping[str, Any], version: int | None, thread: ThreadWrite | None) -> Saved:
         """Write the journal, then the checkpoint; what cannot be stored is found out before either."""
@@ -68,7 +68,9 @@ class InSteps(Backing):
         stored = await self.storage.get_checkpoint(key)
         actual = stored.version if stored is not None else 0
         if actual != version:
-            raise ConflictError(f"checkpoint {key!r}: expected version {version}, it is {actual}", expected=version, actual=actual)
+            raise ConflictError(
+                f"checkpoint {key!r}: expected version {version}, it is {actual}", expected=version, actual=actual
+            )
 
     async def _append(self, thread: ThreadWrite) -> int:
         if thread.entries or (thread.metadata and not thread.expected_rev):

@@ -10,7 +10,15 @@ from jido_tortoise import codec
 from jido_tortoise.agents.agent import AgentLike, normalise_schedule
 from jido_tortoise.agents.storage import Checkpoint
 from jido_tortoise.agents.thread import Thread
-from jido_tortoise.errors import CallbackError, CorruptRowError, InvalidAgentError, InvalidInputError, JidoError, ThawError, said
+from jido_tortoise.errors import (
+    CallbackError,
+    CorruptRowError,
+    InvalidAgentError,
+    InvalidInputError,
+    JidoError,
+    ThawError,
+    said,
+)
 
 A = TypeVar("A", bound=AgentLike)
 
@@ -127,7 +135,9 @@ async def restore(cls: type[A], checkpoint: Checkpoint, thread: Thread | None) -
     try:
         check_identity(agent)
     except InvalidAgentError as error:
-        raise _failed("restore", "invalid_return", f"expected an agent, got {type(agent).__name__}", value=agent) from error
+        raise _failed(
+            "restore", "invalid_return", f"expected an agent, got {type(agent).__name__}", value=agent
+        ) from error
     if thread is not None:
         agent.thread = thread
     if data.get("schedule"):

@@ -52,7 +52,7 @@ async def hibernate(storage: StorageLike, agent: AgentLike, *, key: Any = None, 
     Raises:
         ConflictError: Another writer was there first.
         InvalidAgentError: `invalid_agent`, or `missing_agent_id`.
-        CallbackError: The agent's `checkpoint` raised or returned no map (`checkpoint_callback_failed`); nothing was written.
+        CallbackError: The agent's `checkpoint` raised or returned no map: `checkpoint_callback_failed`.
         UnstorableError: Something in state or entries cannot be stored; nothing was written.
         StorageUnavailableError: The database was not there; call it again, nothing is written twice.
     """
@@ -260,9 +260,16 @@ async def _first_found(backing: Backing, keys: list[Any]) -> tuple[Any, Checkpoi
 
 def _wished_rev(checkpoint: Checkpoint, pointer: tuple[str, int], head: ThreadHead | None, journal: Journal) -> int:
     thread_id, rev = pointer
-    facts: dict[str, Any] = {"thread_id": thread_id, "key": checkpoint.key, "expected": rev, "actual": head.rev if head else None}
+    facts: dict[str, Any] = {
+        "thread_id": thread_id,
+        "key": checkpoint.key,
+        "expected": rev,
+        "actual": head.rev if head else None,
+    }
     if head is None and rev > 0:
-        raise MissingThreadError(f"thread {thread_id!r} at revision {rev} is gone; `repair` says what can be done", **facts)
+        raise MissingThreadError(
+            f"thread {thread_id!r} at revision {rev} is gone; `repair` says what can be done", **facts
+        )
     there = head.rev if head is not None else 0
     if there < rev or (journal == "exact" and there != rev):
         raise ThreadMismatchError(

@@ -85,7 +85,10 @@ def sibling(guard: Guard, pointer_known: bool) -> Sibling:
         params=_PARAMETERS,
         lock=_BARE,
         guard=_GUARDS[guard],
-        write={"postgres": _put_beside(guard, pointer_known, "postgres"), "sqlite": _put_beside(guard, pointer_known, "sqlite")},
+        write={
+            "postgres": _put_beside(guard, pointer_known, "postgres"),
+            "sqlite": _put_beside(guard, pointer_known, "sqlite"),
+        },
     )
 
 
@@ -142,7 +145,8 @@ def get_with_head(schema: str | None, dialect: Dialect) -> Statement:
     text = "::text" if dialect == "postgres" else ""
     sql = (
         f"SELECT c.key{text}, c.data{text}, c.version, c.created_at_ms, c.updated_at_ms,"
-        f" t.rev, t.first_seq, t.metadata{text}, t.created_at_ms, t.updated_at_ms, t.thread_id FROM {{schema}}jido_checkpoints AS c"
+        f" t.rev, t.first_seq, t.metadata{text}, t.created_at_ms, t.updated_at_ms, t.thread_id"
+        " FROM {schema}jido_checkpoints AS c"
         " LEFT JOIN {schema}jido_threads AS t ON t.thread_id = c.thread_id WHERE c.key_hash = :key_hash"
     )
     return _finished(sql, schema, dialect)
@@ -169,8 +173,9 @@ def page(filters: frozenset[str], after: bool, schema: str | None, dialect: Dial
     if after:
         conditions.append("(created_at_ms, key_hash) > (:after_ms, :after_hash)")
     sql = (
-        f"SELECT key{text}, agent_type, partition, agent_id, thread_id, thread_rev, version, created_at_ms, updated_at_ms,"
-        f" key_hash FROM {{schema}}jido_checkpoints{_where(conditions)} ORDER BY created_at_ms, key_hash LIMIT :limit"
+        f"SELECT key{text}, agent_type, partition, agent_id, thread_id, thread_rev, version, created_at_ms,"
+        f" updated_at_ms, key_hash FROM {{schema}}jido_checkpoints{_where(conditions)}"
+        " ORDER BY created_at_ms, key_hash LIMIT :limit"
     )
     return _finished(sql, schema, dialect)
 
@@ -183,7 +188,11 @@ def count(filters: frozenset[str], schema: str | None, dialect: Dialect) -> Stat
 
 
 def _conditions(filters: frozenset[str]) -> list[str]:
-    known = {"agent_type": "agent_type = :agent_type", "partition": "partition = :partition", "bare": "partition IS NULL"}
+    known = {
+        "agent_type": "agent_type = :agent_type",
+        "partition": "partition = :partition",
+        "bare": "partition IS NULL",
+    }
     return [sql for name, sql in known.items() if name in filters]
 
 

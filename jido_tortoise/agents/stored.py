@@ -50,7 +50,9 @@ class Stored:
     pinned: tuple[str, int] | None = None
 
     @classmethod
-    def thawed(cls, storage: Storage, key: Any, checkpoint: Checkpoint, thread: Thread | None, *, pinned: bool) -> Stored:
+    def thawed(
+        cls, storage: Storage, key: Any, checkpoint: Checkpoint, thread: Thread | None, *, pinned: bool
+    ) -> Stored:
         """Answer what is known right after a thaw."""
         if thread is None:
             return cls(storage, key, checkpoint.version)
@@ -101,4 +103,6 @@ class Stored:
         if saved.provisional:  # the host may still roll it back
             return self.with_attempt(attempt)
         pinned = self.pinned if saved.rev is None else None
-        return Stored(self.storage, self.key, saved.version, self.rev if saved.rev is None else saved.rev, pinned=pinned)
+        return Stored(
+            self.storage, self.key, saved.version, self.rev if saved.rev is None else saved.rev, pinned=pinned
+        )

@@ -51,21 +51,19 @@ _probed: WeakKeyDictionary[Any, set[str | None]] = WeakKeyDictionary()
 class TortoiseStorage:
     """Checkpoints and journals in the tables of `jido_tortoise.agents.models`.
 
-    A cheap value: it holds no pool and no task, and may be made anew for every call. Inside a transaction of the host on
-    the same connection everything joins it.
+    A cheap value: it holds no pool and no task, and may be made anew for every call. Inside a transaction of the host
+    on the same connection everything joins it.
 
     Args:
         connection: An alias of the host's Tortoise config; None takes the one that our app is registered with.
         schema: The PostgreSQL schema of our tables; None leaves it to the search path.
-        timeout: Seconds for each statement, waiting for a connection included; 30 when None, `float("inf")` for no limit.
+        timeout: Seconds for each statement, waiting for a connection included; 30 when None, `float("inf")` for none.
     """
 
     __slots__ = ("connection", "schema", "timeout")
     capabilities: ClassVar[frozenset[Capability]] = _CAPABILITIES
 
-    def __init__(
-        self, connection: str | None = None, schema: str | None = None, timeout: float | None = None
-    ) -> None:
+    def __init__(self, connection: str | None = None, schema: str | None = None, timeout: float | None = None) -> None:
         self.connection = connection
         self.schema = None if schema is None else checks.text(schema, "schema")
         self.timeout = timeout
@@ -108,7 +106,9 @@ class TortoiseStorage:
         with telemetry.operation("put_checkpoint", bytes=len(row.data)) as span:
             db = await self._db()
             values = _checkpoint_values(row, expected_version)
-            found = await _one(db, statements.put(statements.guard_of(expected_version), db.schema, db.dialect), values, write=True)
+            found = await _one(
+                db, statements.put(statements.guard_of(expected_version), db.schema, db.dialect), values, write=True
+            )
             if found is None:
                 raise await self._version_conflict(db, key, row.key_hash, expected_version)
             version, created_ms, updated_ms = found
@@ -275,7 +275,7 @@ class TortoiseStorage:
         expected_version: int | None = None,
         thread: ThreadWrite | None = None,
     ) -> Saved:
-        """Append to the journal and put the checkpoint in one step; data's "thread" becomes the pointer to that revision.
+        """Append to the journal and put the checkpoint in one step; data's "thread" becomes the pointer.
 
         Raises:
             ConflictError: Checkpoint or journal are not where they were expected; neither has changed.

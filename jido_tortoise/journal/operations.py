@@ -182,7 +182,8 @@ def _head_of_rows(
         return None if head is None else (head.counter, head.counter + table.first)
     if highest - lowest + 1 != count:
         raise CorruptRowError(
-            f"{table.rows} {key}: {count} rows between the numbers {lowest} and {highest}; what stood in the gap is gone",
+            f"{table.rows} {key}: {count} rows between the numbers {lowest} and {highest};"
+            " what stood in the gap is gone",
             reason="invalid_thread_entry",
             table=table.rows,
             key=key,

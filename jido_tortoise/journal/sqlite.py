@@ -56,7 +56,9 @@ def _append_values(table: JournalTable, request: Append) -> dict[str, Any]:
 async def find_rows(db: Db, table: JournalTable, request: Append) -> list[Row]:
     """Read those of the request's rows that are stored, by their ids."""
     ids = json.dumps(list(request.columns[0]))
-    return await _read(db, statements.find_rows(table, None, "sqlite").sql, _key_values(table, request.key) | {"ids": ids})
+    return await _read(
+        db, statements.find_rows(table, None, "sqlite").sql, _key_values(table, request.key) | {"ids": ids}
+    )
 
 
 async def read_lock(db: Db, table: JournalTable, request: Append, sibling: Sibling) -> Row | None:

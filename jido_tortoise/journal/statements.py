@@ -1,7 +1,7 @@
 """The SQL of the journal, for both dialects; every statement is built once for each table, schema and variant.
 
-Values stand in it as `:name`. SQLite takes that as it is; for PostgreSQL `compiled` numbers and casts each of them, since
-the same parameter used as text and as varchar is an error there.
+Values stand in it as `:name`. SQLite takes that as it is; for PostgreSQL `compiled` numbers and casts each of them,
+since the same parameter used as text and as varchar is an error there.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def variant_of(request: Append) -> Variant:
 
 @lru_cache(maxsize=256)
 def append(table: JournalTable, schema: str | None, variant: Variant, sibling: Sibling | None) -> Statement:
-    """Append to a journal: lock the sibling, move the head on if it is where it should be, insert the rows, write the sibling."""
+    """Append: lock the sibling, move the head on if it is where it should be, insert the rows, write the sibling."""
     parts = [f"h AS ({head(table, schema, variant, sibling, 'postgres')})"]
     if sibling is not None:
         parts.insert(0, f"lc AS MATERIALIZED ({sibling.lock} FOR UPDATE)")
@@ -280,7 +280,8 @@ def copy(table: JournalTable, schema: str | None) -> Statement:
 @lru_cache(maxsize=64)
 def sqlite_copy(table: JournalTable) -> tuple[str, str]:
     """Copy the head; copy the rows with a number below :counter + first (SQLite)."""
-    rows = f"{_copy_rows(table)} FROM {table.rows} AS r WHERE {_key_is(table)} AND r.{table.number} < :counter + {table.first}"
+    below = f"r.{table.number} < :counter + {table.first}"
+    rows = f"{_copy_rows(table)} FROM {table.rows} AS r WHERE {_key_is(table)} AND {below}"
     return _copy_head(table, "sqlite").replace("{schema}", ""), rows.replace("{schema}", "")
 
 
@@ -307,7 +308,9 @@ def _copy_rows(table: JournalTable) -> str:
 @lru_cache(maxsize=64)
 def span_of_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
     """Read the lowest and the highest number, and how many rows there are."""
-    sql = f"SELECT min({table.number}), max({table.number}), count(*) FROM {{schema}}{table.rows} WHERE {_key_is(table)}"
+    sql = (
+        f"SELECT min({table.number}), max({table.number}), count(*) FROM {{schema}}{table.rows} WHERE {_key_is(table)}"
+    )
     return _finished(sql, table, schema, dialect)
 
 

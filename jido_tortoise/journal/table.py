@@ -29,8 +29,8 @@ class Touch:
 class Sibling:
     """One more row that is written in the same step as the head.
 
-    Its SQL takes values as `:name` and names tables as `{schema}table`. Its row is locked before the head is, always, so
-    that all writers take the two locks in one order.
+    Its SQL takes values as `:name` and names tables as `{schema}table`. Its row is locked before the head is, always,
+    so that all writers take the two locks in one order.
     """
 
     name: str
@@ -144,7 +144,9 @@ class Refused(Exception):
     Internal: each family looks at what is stored and says which of its errors that is.
     """
 
-    def __init__(self, head: Head | None, found: Sequence[tuple[Any, ...]], lock: tuple[Any, ...] | None = None) -> None:
+    def __init__(
+        self, head: Head | None, found: Sequence[tuple[Any, ...]], lock: tuple[Any, ...] | None = None
+    ) -> None:
         super().__init__("append refused")
         #: The head as it is now; None when there is none.
         self.head = head

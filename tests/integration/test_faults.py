@@ -1,10 +1,11 @@
-"""The database goes away, stops answering or is not configured: a clear error of ours, never a hang, and the next call works."""
+"""The database goes away, stops answering or is not configured: a clear error, no hang, and the next call works."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
@@ -87,7 +88,7 @@ async def test_no_server(tmp_path: Path) -> None:
 
 
 async def test_killed_in_mid_append(own_pg_server: PostgresServer, own_pg_url: str) -> None:
-    """The server is killed under a stream of appends: what was acknowledged is there after its restart, nothing is torn."""
+    """The server is killed under a stream of appends: what was acknowledged is there, and nothing is torn."""
     acknowledged: list[str] = []
 
     async def stream(storage: TortoiseStorage) -> None:
@@ -98,8 +99,7 @@ async def test_killed_in_mid_append(own_pg_server: PostgresServer, own_pg_url: s
     async with opened(own_pg_url) as database:
         storage = TortoiseStorage()
         task = asyncio.create_task(stream(storage))
-        while len(acknowledged) < 20:
-            await asyncio.sleep(0.001)
+        await _until(lambda: len(acknowledged) >= 20)
         own_pg_server.kill()
         with pytest.raises(StorageUnavailableError) as caught:
             await task
@@ -113,6 +113,14 @@ async def test_killed_in_mid_append(own_pg_server: PostgresServer, own_pg_url: s
         assert len(ids) - len(acknowledged) in (0, 2)
         assert (await storage.append_thread("t", NOTE)).rev == len(ids) + 1
         assert database.client._pool.get_size() >= 1
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it does not come about")
 
 
 async def _until_answered(storage: TortoiseStorage) -> None:
@@ -141,7 +149,9 @@ async def test_the_same_call_again_after_an_unknown_outcome(own_pg_server: Postg
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["autocommit", "transaction"])
-async def test_frozen_server_runs_into_the_timeout(own_pg_server: PostgresServer, own_pg_url: str, inside: bool) -> None:
+async def test_frozen_server_runs_into_the_timeout(
+    own_pg_server: PostgresServer, own_pg_url: str, inside: bool
+) -> None:
     """A server that does not answer (SIGSTOP) is our timeout, soon, and not a hang; afterwards the pool is whole."""
     async with opened(f"{own_pg_url}&maxsize=2") as database:
         storage = TortoiseStorage(timeout=0.3)
@@ -160,9 +170,8 @@ async def test_frozen_server_runs_into_the_timeout(own_pg_server: PostgresServer
         assert time.monotonic() - began < 8
         own_pg_server.resume()
         await _until_answered(storage)
-        async with asyncio.timeout(10):
-            while database.client._pool.get_idle_size() < database.client._pool.get_size():
-                await asyncio.sleep(0.05)
+        pool = database.client._pool
+        await _until(lambda: pool.get_idle_size() == pool.get_size())
 
 
 async def test_restarted_server_is_met_again(own_pg_server: PostgresServer, own_pg_url: str) -> None:
@@ -214,7 +223,7 @@ async def test_terminated_backend_inside_a_transaction(pg_db: Database) -> None:
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 async def test_appends_under_a_strict_isolation_level(pg_url: str, level: str) -> None:
-    """A host whose default isolation makes PostgreSQL refuse autocommit statements loses no append: they are tried again."""
+    """Where the host's isolation level makes PostgreSQL refuse autocommit statements, they are tried again."""
     raw = await asyncpg.connect(pg_url.replace("asyncpg://", "postgresql://"))
     name = await raw.fetchval("SELECT current_database()")
     await raw.execute(f"""ALTER DATABASE "{name}" SET default_transaction_isolation = '{level}'""")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -17,17 +17,16 @@ from jido_tortoise.errors import StorageBusyError, TransactionError
 from tests.conftest import Database, opened
 
 
-
 async def say(sql: str) -> list[dict[str, Any]]:
     """Run a statement as the host would: on the connection as the current task sees it."""
     return list(await get_connection("default").execute_query_dict(sql))
 
 
 @pytest.fixture
-async def table(db: Database) -> AsyncIterator[Database]:
+async def table(db: Database) -> Database:
     await db.client.execute_script("CREATE TABLE kv (k varchar(20) PRIMARY KEY, v int NOT NULL)")
     await say("INSERT INTO kv (k, v) VALUES ('a', 0)")
-    yield db
+    return db
 
 
 async def contents() -> dict[str, int]:
@@ -183,10 +182,9 @@ async def test_takes_the_write_lock_first(sqlite_db: Database) -> None:
 
 async def test_a_lock_held_elsewhere_is_busy(sqlite_url: str) -> None:
     """A database that stays locked past its busy_timeout is our retryable error, with the driver's as its cause."""
-    async with opened(f"{sqlite_url}?busy_timeout=50") as holder:
-        async with transaction(resolve(None, JidoThread)):
-            task = asyncio.create_task(_try_elsewhere(holder.url), context=_empty_context())
-            error = await task
+    async with opened(f"{sqlite_url}?busy_timeout=50") as holder, transaction(resolve(None, JidoThread)):
+        task = asyncio.create_task(_try_elsewhere(holder.url), context=_empty_context())
+        error = await task
     assert isinstance(error, StorageBusyError)
     assert error.retryable
     assert "locked" in str(error.__cause__)
