@@ -1,4 +1,4 @@
-"""Whether a connection has our tables, as far as column names tell: one look into the catalog, and the cure when it has not.
+"""Whether a connection has our tables, as far as column names tell: one look into the catalog, and the cure.
 
 Only the catalog is read, never a table that may not be there: within a transaction on PostgreSQL that would abort it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jido_tortoise.database import Db, fetch, in_thread
 from jido_tortoise.errors import SchemaError
@@ -99,7 +99,7 @@ async def read_columns(db: Db, tables: Iterable[str]) -> dict[str, list[FoundCol
     return found
 
 
-def _rows(connection: sqlite3.Connection, names: list[str]) -> list[tuple[object, ...]]:
+def _rows(connection: sqlite3.Connection, names: list[str]) -> list[tuple[Any, ...]]:
     sql = _SQLITE.format(names=", ".join("?" * len(names)))
     return [tuple(row) for row in connection.execute(sql, names)]
 
@@ -124,7 +124,7 @@ def _compare_table(table: str, expected: Mapping[str, int], found: list[FoundCol
         return [Problem("schema_foreign", table, text)]
     if lacking:
         return [Problem("schema_old", table, f"table {table} is old: it has no {', '.join(lacking)}")]
-    strange = [column.name for column in found if column.name not in expected and column.required and not column.has_default]
+    strange = [c.name for c in found if c.name not in expected and c.required and not c.has_default]
     if strange:
         text = f"table {table} demands values that we do not know of: {', '.join(strange)}"
         return [Problem("schema_foreign", table, text)]

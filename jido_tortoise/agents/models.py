@@ -1,8 +1,8 @@
 """The tables of agents as Tortoise models, for the host's own queries; the storage itself writes SQL.
 
-Read through them as you like. Write through the storage: it numbers the entries, moves the revisions and keeps checkpoint
-and journal together, and a row made by hand breaks what it relies on. There are no relations, and the app's label is the
-host's choice.
+Read through them as you like. Write through the storage: it numbers the entries, moves the revisions and keeps
+checkpoint and journal together, and a row made by hand breaks what it relies on. There are no relations, and the app's
+label is the host's choice.
 """
 
 from __future__ import annotations
@@ -66,7 +66,11 @@ class JidoCheckpoint(Model):
 
     class Meta:
         table = "jido_checkpoints"
-        indexes = (("agent_type", "partition", "created_at_ms", "key_hash"), ("created_at_ms", "key_hash"), ("thread_id",))
+        indexes = (
+            ("agent_type", "partition", "created_at_ms", "key_hash"),
+            ("created_at_ms", "key_hash"),
+            ("thread_id",),
+        )
 
 
 class JidoThread(Model):

@@ -124,7 +124,8 @@ BEGIN
 END""",
         ),
         "postgres": (
-            """CREATE OR REPLACE FUNCTION {schema}"jido_thread_entries_never_change"() RETURNS trigger LANGUAGE plpgsql AS $jido$
+            """CREATE OR REPLACE FUNCTION {schema}"jido_thread_entries_never_change"() RETURNS trigger
+LANGUAGE plpgsql AS $jido$
 BEGIN
     RAISE EXCEPTION 'jido_thread_entries: entries are never updated; append another one that refers to it';
 END

@@ -74,7 +74,7 @@ def check_dialect(dialect: str, schema: str | None) -> None:
     if dialect == "sqlite" and schema is not None:
         raise InvalidInputError.at("schema", "None on SQLite, which has no schemas", schema)
     if schema is not None and len(checks.text(schema, "schema").encode()) > _LONGEST_NAME:
-        raise InvalidInputError.at("schema", f"a name of at most {_LONGEST_NAME} bytes, since PostgreSQL cuts longer ones", schema)
+        raise InvalidInputError.at("schema", f"at most {_LONGEST_NAME} bytes: PostgreSQL cuts longer names", schema)
 
 
 def latest(family: str) -> int:

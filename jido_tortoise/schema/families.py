@@ -1,4 +1,7 @@
-"""Every family that there is. A new one is a module of frozen steps, a line here, its models and its migration files."""
+"""Every family that there is.
+
+A new one is a module of frozen steps, a line here, its models and its migration files.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from jido_tortoise.schema.steps import Family
 FAMILIES: dict[str, Family] = {AGENTS.name: AGENTS}
 
 
-def family_named(name: str) -> Family:
+def family_named(name: object) -> Family:
     """Answer the family of that name.
 
     Raises:

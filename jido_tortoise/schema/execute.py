@@ -1,0 +1,37 @@
+"""Statements of the schema, run the same way on both databases."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jido_tortoise.database import Db, fetch, in_thread, resolve
+from jido_tortoise.schema.families import FAMILIES
+
+#: Changing a schema may have to wait for the host's own work, and a later step may move data.
+PATIENCE = float("inf")
+
+
+def db_of(alias: str, schema: str | None = None) -> Db:
+    """Answer a connection of the current Tortoise context, or the transaction on it."""
+    model = FAMILIES["agents"].model_classes()[0]
+    return resolve(alias, model, schema=schema, timeout=PATIENCE)
+
+
+async def run(db: Db, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Run one statement, with `$1` placeholders, and answer its rows."""
+    if db.dialect == "postgres":
+        return [tuple(row) for row in await fetch(db, sql, args)]
+    return await in_thread(db, lambda connection: _run(connection, re.sub(r"\$(\d)", r"?\1", sql), args))
+
+
+def _run(connection: sqlite3.Connection, sql: str, args: Sequence[Any]) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in connection.execute(sql, args)]
+
+
+async def run_all(db: Db, sqls: Iterable[str]) -> None:
+    """Run statements one after the other."""
+    for sql in sqls:
+        await run(db, sql)
