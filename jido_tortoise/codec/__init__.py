@@ -14,9 +14,9 @@ lacks is an object with one key that begins with `$jido:`, its tag:
 | complex | `{"$jido:complex": [1.0, -2.0]}` |
 | int beyond 64 bits | `{"$jido:int": "0x8000000000000000"}` |
 | nan, inf, -0.0, floats from 1e16 on | `{"$jido:float": "nan"}` |
-| str with NUL or a lone surrogate | `{"$jido:str": "..."}`, escaped as in JSON |
+| str with NUL or a lone surrogate | `{"$jido:str": "..."}`, these and backslashes as `\\uXXXX` |
 | dict with keys that are no strings | `{"$jido:map": [[key, value], ...]}` |
-| key that begins with `$jido:`, or as such a str | `"$jido:key:..."`, escaped as in JSON; the dict stays an object |
+| key that begins with `$jido:`, or as such a str | `"$jido:key:..."`, likewise; the dict stays an object |
 | Enum, Flag | `{"$jido:enum": ["Color", "RED"]}`, of a Flag the value |
 | registered class | `{"$jido:type": "Cart", "items": [...]}` |
 

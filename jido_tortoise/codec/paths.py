@@ -58,8 +58,10 @@ def step_to(key: object) -> str:
     """Spell one step into a dict."""
     if type(key) is str:
         return f".{key}" if key.isidentifier() else f"[{_shorten(json.dumps(key))}]"
-    is_short = type(key) in (int, float, bool, bytes, type(None))
-    return f"[{_shorten(repr(key))}]" if is_short else f"[{type(key).__name__}]"
+    if type(key) is int:  # repr() refuses 4,300 digits
+        return f"[{_shorten(hex(key)) if key.bit_length() > 64 else key}]"
+    is_simple = type(key) in (float, bool, bytes, type(None))
+    return f"[{_shorten(repr(key))}]" if is_simple else f"[{type(key).__name__}]"
 
 
 def _shorten(text: str, most: int = 80) -> str:

@@ -6,7 +6,7 @@ import base64
 import math
 import re
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Context, Decimal, InvalidOperation, Overflow
 from typing import Any
 from uuid import UUID
@@ -21,9 +21,13 @@ MAX_DIGITS = 64 * 1024 * 1024
 _DECIMALS = Context(capitals=1, traps=[InvalidOperation, Overflow])
 _HEX = re.compile(r"-?0x[0-9a-f]+")
 _FLOAT = re.compile(r"nan|-?inf|-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
-_ZONE = re.compile(r"[A-Za-z0-9_+\-./]{1,128}")
 #: RFC 9557: a timestamp, a zone in brackets, and a key of our own for the second of two equal hours.
-_MOMENT = re.compile(rf"([0-9T:.+\-]{{8,48}})(?:\[({_ZONE.pattern})\])?(\[_fold=1\])?")
+_MOMENT = re.compile(
+    r"((?:[0-9-]{10}T)?[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6})?)"
+    r"(?:([+-])([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{6}))?)?)?"
+    r"(?:\[([A-Za-z0-9_+\-./]{1,128})\])?"
+    r"(\[_fold=1\])?"
+)
 
 
 def tag(name: str, content: Any) -> dict[str, Any]:
@@ -93,7 +97,8 @@ def _from_moment(value: datetime | time) -> Any:
     zone = value.tzinfo
     suffix = f"[{_zone_key(zone)}]" if zone is not None and type(zone) is not timezone else ""
     text = f"{value.isoformat()}{suffix}{'[_fold=1]' if value.fold else ''}"
-    return [text, _from_str(name)] if type(zone) is timezone and (name := _own_name(zone)) else text
+    name = _own_name(zone) if type(zone) is timezone else None
+    return text if name is None else [text, _from_str(name)]
 
 
 def _own_name(zone: timezone) -> str | None:
@@ -207,14 +212,22 @@ def _to_time(content: Any) -> time:
 
 def _to_moment(kind: Any, content: Any) -> Any:
     text, name = content if type(content) is list else (content, None)
-    plain, key, fold = _matched(_MOMENT, text).groups()
-    moment = kind.fromisoformat(plain)
+    clock, sign, *offset, key, fold = _matched(_MOMENT, text).groups()
+    zone: tzinfo | None = None
     if key:
         # What is kept is what the datetime holds: clock and zone. Should the zone's rules change, the instant moves.
-        moment = moment.replace(tzinfo=ZoneInfo(key))
-    if name is not None:
-        moment = moment.replace(tzinfo=timezone(moment.utcoffset(), _to_plain_str(name)))
-    return moment.replace(fold=1) if fold else moment
+        zone = ZoneInfo(key)
+    elif sign:
+        zone = _to_timezone(sign, [int(number or 0) for number in offset], name)
+    return kind.fromisoformat(clock).replace(tzinfo=zone, fold=1 if fold else 0)
+
+
+def _to_timezone(sign: str, offset: list[int], name: Any) -> timezone:
+    # Not left to fromisoformat(), which takes an offset of less than a second for UTC.
+    hours, minutes, seconds, microseconds = offset
+    distance = timedelta(hours=hours, minutes=minutes, seconds=seconds, microseconds=microseconds)
+    signed = -distance if sign == "-" else distance
+    return timezone(signed) if name is None else timezone(signed, _to_plain_str(name))
 
 
 def _to_plain_str(content: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ with suppress(ImportError):  # it is an extra
 MARK = "$jido:"
 #: How NUL stands in JSON; PostgreSQL's jsonb refuses it. (Also found in a harmless backslash before "u0000".)
 _NUL = r"\u0000"
+
+_ESCAPED = re.compile("[\\\\\0\ud800-\udfff]")
+_ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 
 _INT64 = range(-(2**63), 2**64)
 
@@ -115,16 +119,16 @@ def ordered(tree: Any) -> str:
 
 
 def escape(text: str) -> str:
-    """Spell any string in ASCII without NUL."""
-    return json.dumps(text)[1:-1]
+    """Spell a string without NUL and surrogates; not as JSON does, which would join two lone surrogates into a pair."""
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def unescape(text: str) -> str:
     """Read what `escape` wrote; ValueError when it is not that."""
-    value = json.loads(f'"{text}"')
-    if not isinstance(value, str):
-        raise ValueError("not an escaped string")
-    return value
+    plain = _ESCAPE.sub(lambda found: chr(int(found.group(1), 16)), text)
+    if escape(plain) != text:
+        raise ValueError("not escaped as ours are")
+    return plain
 
 
 def is_clean(text: str) -> bool:
