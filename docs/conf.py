@@ -21,6 +21,8 @@ html_theme = "furo"
 html_title = "jido-tortoise"
 html_show_copyright = False
 
+# Public names are imported from the top, wherever they are defined.
+add_module_names = False
 autodoc_class_signature = "mixed"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

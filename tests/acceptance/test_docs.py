@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import jido_tortoise
 from tests.acceptance.snippets import ROOT, of, run_page, snippets
 
 _PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -60,3 +63,17 @@ def test_a_failing_example_fails_with_the_line_of_the_page(tmp_path: Path) -> No
 def test_the_quickstart_and_the_first_how_tos_have_examples() -> None:
     """The marks must not get lost altogether."""
     assert {"docs/quickstart.md", "docs/how-to/fastapi.md"} <= set(map(_name, _WITH_EXAMPLES))
+
+
+def test_the_reference_holds_every_public_name() -> None:
+    """A name that is exported and documented nowhere is not public."""
+    text = "".join(page.read_text("utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    documented = set(re.findall(r"^\.\. auto(?:class|function):: (?:.*\.)?(\w+)$", text, re.MULTILINE))
+    whole_modules = set(re.findall(r"^\.\. automodule:: (.+)$", text, re.MULTILINE))
+    objects = {name: getattr(jido_tortoise, name) for name in jido_tortoise.__all__ if not name.startswith("__")}
+    missing = [
+        name
+        for name, public in objects.items()
+        if not isinstance(public, ModuleType) and name not in documented and public.__module__ not in whole_modules
+    ]
+    assert missing == []
