@@ -16,6 +16,7 @@ from jido_tortoise.errors import (
     InvalidAgentError,
     InvalidInputError,
     JidoError,
+    NotFoundError,
     ThawError,
     said,
 )
@@ -162,9 +163,10 @@ async def _called(callback: Any, which: str) -> Any:
     try:
         made = callback()
         return await made if inspect.isawaitable(made) else made
-    except JidoError:  # the host said itself which of our errors it is
-        raise
     except Exception as error:
+        # The host may say itself which of our errors it is; but "not found" would make a new agent in place of this one.
+        if isinstance(error, JidoError) and not isinstance(error, NotFoundError):
+            raise
         raise _failed(which, "raised", f"{type(error).__name__}: {error}", error=type(error).__name__) from error
 
 
