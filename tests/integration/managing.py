@@ -1,0 +1,124 @@
+"""What the tests of the manager share: agents, a clock that is turned by hand, and storages that fail on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter as Tally
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from jido_tortoise import seams
+from jido_tortoise.agents.agent import Agent
+from jido_tortoise.agents.memory import InMemoryStorage
+
+
+@dataclass
+class Count:
+    n: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+class Counter(Agent[Count], agent_type="managed_counter"):
+    """Counts."""
+
+    def step(self) -> None:
+        """Count one more, in the state and in the journal."""
+        self.state.n += 1
+        self.thread.append("step", {"n": self.state.n})
+
+
+class Clock:
+    """A clock whose sleepers wake when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    async def sleep(self, seconds: float) -> None:
+        woken = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self.now + seconds, id(woken), woken))
+        await woken
+
+    async def waits(self) -> list[float]:
+        """How long each sleeper still sleeps, the next one first."""
+        await _turns()
+        return sorted(due - self.now for due, _, woken in self._sleepers if not woken.done())
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, and what it woke run until it waits for something else."""
+        end = self.now + seconds
+        await _turns()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            self.now, _, woken = heapq.heappop(self._sleepers)
+            if not woken.done():
+                woken.set_result(None)
+                await _turns()
+        self.now = end
+
+
+@contextmanager
+def turned_by_hand() -> Iterator[Clock]:
+    """Put a Clock in the place of the real one."""
+    clock = Clock()
+    with seams.replaced(sleep=clock.sleep, monotonic=lambda: clock.now):
+        yield clock
+
+
+async def _turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait until something is so; fail when it does not become so."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - it asks about what has no event
+            await asyncio.sleep(0.001)
+
+
+class FaultyStorage(InMemoryStorage):
+    """A storage in memory whose `save` and `fetch` fail, or wait, when the test says so."""
+
+    def __init__(self, tables: Any = None) -> None:
+        super().__init__(tables)
+        self.calls: Tally[str] = Tally()
+        self.failures: dict[str, BaseException] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+
+    @contextmanager
+    def failing(self, method: str, error: BaseException) -> Iterator[None]:
+        """Let a method raise while the block runs."""
+        self.failures[method] = error
+        try:
+            yield
+        finally:
+            del self.failures[method]
+
+    @asynccontextmanager
+    async def waiting(self, method: str) -> AsyncIterator[asyncio.Event]:
+        """Let a method wait while the block runs, or until the event is set."""
+        gate = self.gates[method] = asyncio.Event()
+        try:
+            yield gate
+        finally:
+            gate.set()
+            self.gates.pop(method, None)
+
+    async def _pass(self, method: str) -> None:
+        self.calls[method] += 1
+        await asyncio.sleep(0)  # as a database would
+        if method in self.gates:
+            await self.gates[method].wait()
+        if method in self.failures:
+            raise self.failures[method]
+
+    async def save(self, *args: Any, **options: Any) -> Any:
+        await self._pass("save")
+        return await super().save(*args, **options)
+
+    async def fetch(self, key: Any) -> Any:
+        await self._pass("fetch")
+        return await super().fetch(key)

@@ -1,0 +1,1017 @@
+"""The life of agents in a manager: fetched once, shared, kept while somebody has them, hibernated when nobody has.
+
+The cases of Jido's instance_manager_test are here, with its names for them: `instance_manager: ...` in the docstrings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from jido_tortoise.agents.agent import Agent
+from jido_tortoise.agents.keys import checkpoint_key
+from jido_tortoise.agents.manager import AgentManager
+from jido_tortoise.agents.memory import InMemoryStorage
+from jido_tortoise.agents.persist import hibernate, thaw
+from jido_tortoise.agents.storage import Storage
+from jido_tortoise.agents.tortoise import TortoiseStorage
+from jido_tortoise.errors import (
+    CallbackError,
+    ConflictError,
+    CorruptRowError,
+    InvalidAgentError,
+    InvalidInputError,
+    InvalidStorageError,
+    JidoError,
+    MissingThreadError,
+    NotFoundError,
+    StorageUnavailableError,
+    ThreadMismatchError,
+)
+from jido_tortoise.jido import Jido
+from tests.conftest import opened
+from tests.integration.managing import Clock, Count, Counter, FaultyStorage, turned_by_hand, until
+
+KEY = "user-123"
+
+
+@pytest.fixture(params=["memory", "sqlite-file", "postgres"])
+async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
+    """Give an empty storage of each kind."""
+    if request.param == "memory":
+        yield InMemoryStorage()
+        return
+    url = request.getfixturevalue("sqlite_url" if request.param == "sqlite-file" else "pg_url")
+    async with opened(url, backend=request.param):
+        yield TortoiseStorage()
+
+
+@pytest.fixture
+def memory() -> InMemoryStorage:
+    return InMemoryStorage()
+
+
+@pytest.fixture
+def faulty() -> FaultyStorage:
+    return FaultyStorage()
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    with turned_by_hand() as clock:
+        yield clock
+
+
+async def stored(storage: Any, key: Any = KEY, **options: Any) -> Counter:
+    return await thaw(storage, Counter, key, **options)
+
+
+async def version(storage: Any, key: Any = KEY) -> int | None:
+    found = await storage.get_checkpoint(checkpoint_key("managed_counter", key))
+    return None if found is None else found.version
+
+
+# -- having them --------------------------------------------------------------------------------------------------
+
+
+async def test_checkout_makes_keeps_and_stores(storage: Storage) -> None:
+    """A new agent is made with the initial state, is the same object for all, and is stored when the manager ends."""
+    async with AgentManager(storage, Counter) as manager:
+        async with manager.checkout(KEY, initial_state=Count(40)) as first:
+            first.step()
+        async with manager.checkout(KEY, initial_state=Count(99)) as second:
+            assert second is first
+            second.step()
+        assert manager.stats().keys == (KEY,)
+        with pytest.raises(NotFoundError):
+            await stored(storage)
+    kept = await stored(storage)
+    assert (kept.state.n, [entry.payload["n"] for entry in kept.thread]) == (42, [41, 42])
+
+
+async def test_initial_state_is_ignored_when_thawed(storage: Storage) -> None:
+    """What is stored wins over the initial state."""
+    await hibernate(storage, Counter(KEY, Count(7)))
+    async with AgentManager(storage, Counter) as manager, manager.checkout(KEY, initial_state=Count(1)) as agent:
+        assert agent.state.n == 7
+
+
+async def test_shares_its_checkpoint_with_jido(storage: Storage) -> None:
+    """Without a scope a manager and `jido.thaw` know the same agent."""
+    jido = Jido(storage)
+    await jido.hibernate(Counter(KEY, Count(1)))
+    async with AgentManager(jido, Counter) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+        await manager.save(KEY)
+        assert (await jido.thaw(Counter, KEY)).state.n == 2
+
+
+async def test_single_flight(faulty: FaultyStorage) -> None:
+    """However many come for an agent at once, it is thawed once, and they share it."""
+    await hibernate(faulty, Counter(KEY, Count(1)))
+    faulty.calls.clear()
+    async with AgentManager(faulty, Counter) as manager:
+        agents = await asyncio.gather(*(manager.attach(KEY, owner) for owner in range(50)))
+        assert len({id(agent) for agent in agents}) == 1
+        assert faulty.calls["fetch"] == 1
+        assert manager.stats().attached == 1
+
+
+async def test_single_flight_makes_one_new_agent(faulty: FaultyStorage) -> None:
+    """A race for an agent that is not stored makes one; the initial state of the first counts."""
+    async with AgentManager(faulty, Counter) as manager:
+        agents = await asyncio.gather(*(manager.attach(KEY, n, initial_state=Count(n)) for n in range(20)))
+        assert len({id(agent) for agent in agents}) == 1
+        assert agents[0].state.n == 0
+
+
+async def test_a_failed_flight_fails_for_all_that_wait(faulty: FaultyStorage) -> None:
+    """Every waiter gets the error of the one thaw, and the next one tries anew."""
+    async with AgentManager(faulty, Counter) as manager:
+        with faulty.failing("fetch", StorageUnavailableError("gone", outcome="not_applied")):
+            results = await asyncio.gather(*(manager.attach(KEY, n) for n in range(10)), return_exceptions=True)
+        assert [type(result) for result in results] == [StorageUnavailableError] * 10
+        assert faulty.calls["fetch"] == 1
+        assert manager.stats().count == 0
+        assert await manager.attach(KEY)
+
+
+async def test_a_cancelled_flight_is_taken_over(faulty: FaultyStorage) -> None:
+    """When the one that thaws is cancelled, those who wait are not: one of them thaws."""
+    async with AgentManager(faulty, Counter) as manager:
+        async with faulty.waiting("fetch"):
+            first, *others = [asyncio.create_task(manager.attach(KEY, n)) for n in range(5)]
+            await until(lambda: faulty.calls["fetch"] == 1)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+        agents = await asyncio.gather(*others)
+        assert len({id(agent) for agent in agents}) == 1
+        assert faulty.calls["fetch"] == 2
+
+
+async def test_a_cancelled_waiter_leaves_the_flight_alone(faulty: FaultyStorage) -> None:
+    """Who waits for another's thaw and gives up does not end it."""
+    async with AgentManager(faulty, Counter) as manager:
+        async with faulty.waiting("fetch"):
+            first, second = [asyncio.create_task(manager.attach(KEY, n)) for n in range(2)]
+            await until(lambda: faulty.calls["fetch"] == 1)
+            second.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await second
+        assert await first is manager.lookup(KEY)
+
+
+async def test_exclusive_checkouts_take_turns(faulty: FaultyStorage) -> None:
+    """Exclusive checkouts of one key never overlap; plain ones do not wait for them."""
+    inside = most = 0
+
+    async def visit(manager: AgentManager[Counter]) -> None:
+        nonlocal inside, most
+        async with manager.checkout(KEY, exclusive=True) as agent:
+            inside += 1
+            most = max(most, inside)
+            before = agent.state.n
+            await asyncio.sleep(0)
+            agent.state.n = before + 1
+            inside -= 1
+
+    async with AgentManager(faulty, Counter) as manager:
+        await asyncio.gather(*(visit(manager) for _ in range(20)))
+        async with manager.checkout(KEY, exclusive=True) as agent, manager.checkout(KEY) as same:
+            assert agent is same
+        assert (most, agent.state.n) == (1, 20)
+
+
+async def test_an_exclusive_waiter_does_not_get_a_dropped_copy(memory: InMemoryStorage) -> None:
+    """Who waited for its turn while the copy was discarded gets a new one."""
+    async with AgentManager(memory, Counter) as manager:
+        got: list[Counter] = []
+
+        async def wait_and_take() -> None:
+            async with manager.checkout(KEY, exclusive=True) as agent:
+                got.append(agent)
+
+        async with manager.checkout(KEY, exclusive=True) as agent:
+            waiter = asyncio.create_task(wait_and_take())
+            await asyncio.sleep(0)
+            await manager.discard(KEY)
+        await waiter
+        assert got[0] is not agent
+        assert got[0] is manager.lookup(KEY)
+
+
+async def test_an_error_in_the_block_detaches(memory: InMemoryStorage) -> None:
+    """A checkout that ends with an error, or is cancelled, no longer has the agent; the error comes out as it is."""
+    async with AgentManager(memory, Counter, checkpoint_on_exit=True) as manager:
+        for error in (ZeroDivisionError, asyncio.CancelledError):
+            with pytest.raises(error):
+                async with manager.checkout(KEY):
+                    assert manager.stats().attached == 1
+                    raise error
+            assert manager.stats().attached == 0
+        assert await version(memory) is None
+
+
+# -- ids ----------------------------------------------------------------------------------------------------------
+
+
+async def test_tuple_keys_round_trip(storage: Storage) -> None:
+    """instance_manager: tuple key round-trips; an id need not be a string."""
+    async with AgentManager(storage, Counter) as manager, manager.checkout(("tenant", 7)) as agent:
+        agent.step()
+        assert agent.id == ("tenant", 7)
+    async with AgentManager(storage, Counter) as manager, manager.checkout(("tenant", 7)) as agent:
+        assert (agent.id, agent.state.n) == (("tenant", 7), 1)
+
+
+async def test_alike_ids_are_different_agents(memory: InMemoryStorage) -> None:
+    """1, 1.0, True and "1" are one key of a Python dict, or look like one, and four agents."""
+    async with AgentManager(memory, Counter) as manager:
+        agents = [await manager.attach(key) for key in (1, 1.0, True, "1")]
+        assert len({id(agent) for agent in agents}) == 4
+        assert len(manager.stats().keys) == 4
+
+
+@pytest.mark.parametrize("key", [None, "", "a\0b", "x" * 256, object()], ids=["none", "empty", "nul", "long", "object"])
+async def test_bad_ids_are_refused(memory: InMemoryStorage, key: Any) -> None:
+    """No agent can have such an id, and nothing is read for it."""
+    async with AgentManager(memory, Counter) as manager:
+        with pytest.raises((InvalidAgentError, InvalidInputError)):
+            async with manager.checkout(key):
+                pass
+        assert manager.stats().count == 0
+
+
+@pytest.mark.parametrize("state", [{"n": 1}, "one", 1])
+async def test_a_bad_initial_state_is_refused_at_once(memory: InMemoryStorage, state: Any) -> None:
+    """A state of the wrong type is refused where it is given, not when the agent is hibernated."""
+    async with AgentManager(memory, Counter) as manager:
+        with pytest.raises(InvalidInputError, match="state"):
+            await manager.attach(KEY, initial_state=state)
+        assert manager.stats().count == 0
+
+
+async def test_partitions_are_isolated(storage: Storage) -> None:
+    """instance_manager: partitions isolated; the same id in two partitions is two agents."""
+    for partition, steps in (("blue", 1), ("green", 2)):
+        async with AgentManager(storage, Counter, partition=partition) as manager, manager.checkout(KEY) as agent:
+            for _ in range(steps):
+                agent.step()
+    assert (await stored(storage, partition="blue")).state.n == 1
+    assert (await stored(storage, partition="green")).state.n == 2
+    green = Jido(storage).bind(partition="green")
+    async with AgentManager(green, Counter) as manager, manager.checkout(KEY) as agent:
+        assert (agent.state.n, agent.partition) == (2, "green")
+    with pytest.raises(NotFoundError):
+        await stored(storage)
+
+
+async def test_scopes_do_not_collide(storage: Storage) -> None:
+    """instance_manager: two managers on one storage do not collide, neither in checkpoints nor in journals."""
+    async with (
+        AgentManager(storage, Counter) as plain,
+        AgentManager(storage, Counter, scope="blue") as blue,
+        AgentManager(storage, Counter, scope="gr/een") as green,
+    ):
+        for steps, manager in enumerate((plain, blue, green), 1):
+            async with manager.checkout(KEY) as agent:
+                for _ in range(steps):
+                    agent.step()
+    for steps, scope in enumerate((None, "blue", "gr/een"), 1):
+        async with AgentManager(storage, Counter, scope=scope) as manager, manager.checkout(KEY) as agent:
+            assert (agent.state.n, len(agent.thread)) == (steps, steps)
+    assert len((await stored(storage)).thread) == 1
+
+
+async def test_deleting_in_a_scope_leaves_the_other_agent(storage: Storage) -> None:
+    """An agent of a scope goes with its own journal; the one that `jido.thaw` knows by this id stays whole."""
+    for scope in (None, "blue"):
+        async with AgentManager(storage, Counter, scope=scope) as manager, manager.checkout(KEY) as agent:
+            agent.step()
+    async with AgentManager(storage, Counter, scope="blue") as manager:
+        await manager.delete(KEY)
+        async with manager.checkout(KEY) as agent:
+            assert (agent.state.n, len(agent.thread)) == (0, 0)
+        await manager.discard(KEY)
+    assert len((await stored(storage)).thread) == 1
+
+
+# -- idling -------------------------------------------------------------------------------------------------------
+
+
+async def test_idle_hibernate_and_thaw_keep_the_counter(storage: Storage, clock: Clock) -> None:
+    """instance_manager: idle hibernate→thaw keeps counter; the agent leaves memory and comes back as it was."""
+    async with AgentManager(storage, Counter, idle_timeout=900) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+        await clock.advance(899)
+        assert manager.lookup(KEY) is agent
+        await clock.advance(1)
+        await until(lambda: manager.lookup(KEY) is None)
+        async with manager.checkout(KEY) as thawed:
+            assert thawed is not agent
+            assert thawed == agent
+
+
+@pytest.mark.parametrize("never", [None, 0, float("inf")])
+async def test_no_timeout_means_never(memory: InMemoryStorage, clock: Clock, never: float | None) -> None:
+    """Without a timeout an agent stays until the manager ends."""
+    async with AgentManager(memory, Counter, idle_timeout=never) as manager:
+        async with manager.checkout(KEY) as agent:
+            pass
+        assert await clock.waits() == []
+        await clock.advance(10**9)
+        assert manager.lookup(KEY) is agent
+        assert manager.touch(KEY)
+        assert await clock.waits() == []
+
+
+async def test_attach_blocks_idle(memory: InMemoryStorage, clock: Clock) -> None:
+    """instance_manager: attach blocks idle; only when the last owner has left does the timer start."""
+    async with AgentManager(memory, Counter, idle_timeout=60) as manager:
+        await manager.attach(KEY, "a")
+        await manager.attach(KEY, "b")
+        await clock.advance(1000)
+        manager.detach(KEY, "a")
+        await clock.advance(1000)
+        assert manager.stats().attached == 1
+        manager.detach(KEY, "b")
+        assert await clock.waits() == [60]
+        await clock.advance(60)
+        assert manager.stats().count == 0
+
+
+async def test_attach_is_idempotent_per_owner(memory: InMemoryStorage, clock: Clock) -> None:
+    """instance_manager: owners are a set, not a count; a stranger's detach changes nothing."""
+    async with AgentManager(memory, Counter, idle_timeout=60) as manager:
+        for _ in range(3):
+            await manager.attach(KEY, "a")
+        manager.detach(KEY, "stranger")
+        manager.detach("nobody", "a")
+        assert await clock.waits() == []
+        manager.detach(KEY, "a")
+        assert await clock.waits() == [60]
+
+
+async def test_the_death_of_its_owner_detaches(memory: InMemoryStorage, clock: Clock) -> None:
+    """instance_manager: owner death detaches; a task that ends, however it ends, has nothing any more."""
+    async with AgentManager(memory, Counter, idle_timeout=60) as manager:
+
+        async def own_and_die() -> None:
+            await manager.attach(KEY)
+            raise ZeroDivisionError
+
+        await asyncio.gather(asyncio.create_task(own_and_die()), return_exceptions=True)
+        await asyncio.sleep(0)
+        assert manager.stats().attached == 0
+        assert await clock.waits() == [60]
+
+
+async def test_a_task_that_comes_and_goes_is_not_remembered(memory: InMemoryStorage) -> None:
+    """Attaching and detaching for ever leaves nothing behind in the task."""
+    async with AgentManager(memory, Counter) as manager:
+        task = asyncio.current_task()
+        assert task is not None
+        before = len(gc.get_referents(task))
+        for _ in range(50):
+            await manager.attach(KEY)
+            manager.detach(KEY)
+        await manager.attach(KEY)
+        callbacks = task._callbacks or []  # type: ignore[attr-defined]
+        assert len(callbacks) <= 2, (before, callbacks)
+        manager.detach(KEY)
+
+
+async def test_touch_resets(memory: InMemoryStorage, clock: Clock) -> None:
+    """instance_manager: touch resets; the timer starts anew."""
+    async with AgentManager(memory, Counter, idle_timeout=60) as manager:
+        async with manager.checkout(KEY):
+            pass
+        await clock.advance(59)
+        assert manager.touch(KEY)
+        assert await clock.waits() == [60]
+        await clock.advance(59)
+        assert manager.lookup(KEY)
+        await clock.advance(1)
+        assert not manager.touch(KEY)
+
+
+async def test_a_checkout_while_it_hibernates_keeps_it(faulty: FaultyStorage, clock: Clock) -> None:
+    """Who comes while an idle agent is being stored gets that agent, and it does not leave memory under them."""
+    async with AgentManager(faulty, Counter, idle_timeout=60) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+        async with faulty.waiting("save"):
+            await clock.advance(60)
+            await until(lambda: faulty.calls["save"] == 1)
+            async with manager.checkout(KEY) as same:
+                assert same is agent
+                same.step()
+        await until(lambda: not manager._fleet.lives[next(iter(manager._fleet.lives))].storing.locked())
+        assert manager.lookup(KEY) is agent
+        assert (await stored(faulty)).state.n == 1
+    assert (await stored(faulty)).state.n == 2
+
+
+async def test_what_has_not_changed_is_not_written(storage: Storage, clock: Clock) -> None:
+    """Reading an agent writes nothing, so a reader never conflicts with a writer elsewhere."""
+    await hibernate(storage, Counter(KEY, Count(1)))
+    async with AgentManager(storage, Counter, idle_timeout=60) as manager:
+        async with manager.checkout(KEY) as agent:
+            assert agent.state.n == 1
+        await manager.save(KEY)
+        other = await stored(storage)
+        other.step()
+        await hibernate(storage, other)
+        await clock.advance(60)
+        await until(lambda: manager.lookup(KEY) is None)
+    assert await version(storage) == 2
+
+
+@pytest.mark.parametrize("change", ["nested", "thread", "schedule"])
+async def test_every_change_is_written(storage: Storage, change: str) -> None:
+    """Whatever part of an agent was changed after a save is stored by the next one."""
+    async with AgentManager(storage, Counter) as manager, manager.checkout(KEY) as agent:
+        await manager.save(KEY)
+        if change == "nested":
+            agent.state.notes.append("x")
+        elif change == "thread":
+            agent.thread.append("note", {})
+        else:
+            agent.schedule = {"daily": {"cron_expression": "@daily", "message": "go", "timezone": "Etc/UTC"}}
+        await manager.save(KEY)
+        assert await stored(storage) == agent
+        assert (await stored(storage)).schedule == agent.schedule
+
+
+async def test_a_change_back_and_forth_around_a_save_of_jido(memory: InMemoryStorage) -> None:
+    """The manager does not take an agent for stored because it once was like this."""
+    await hibernate(memory, Counter(KEY, Count(1)))
+    async with AgentManager(memory, Counter) as manager, manager.checkout(KEY) as agent:
+        agent.state.n = 2
+        await hibernate(memory, agent)  # past the manager
+        agent.state.n = 1
+    assert (await stored(memory)).state.n == 1
+
+
+# -- stopping and ending ------------------------------------------------------------------------------------------
+
+
+async def test_stop_hibernates_first(storage: Storage) -> None:
+    """instance_manager: stop hibernates first; an unknown key is told."""
+    async with AgentManager(storage, Counter) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+        assert await manager.stop(KEY)
+        assert manager.lookup(KEY) is None
+        assert (await stored(storage)).state.n == 1
+        assert not await manager.stop(KEY)
+
+
+async def test_stop_waits_for_the_last_owner(memory: InMemoryStorage, clock: Clock) -> None:
+    """An agent that somebody has is stored at once, goes when they leave, and their changes are stored too."""
+    async with AgentManager(memory, Counter) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+            assert await manager.stop(KEY)
+            assert (await stored(memory)).state.n == 1
+            assert manager.lookup(KEY) is agent
+            agent.step()
+        await clock.advance(0)
+        assert manager.lookup(KEY) is None
+        assert (await stored(memory)).state.n == 2
+
+
+async def test_a_failed_stop_keeps_the_agent(faulty: FaultyStorage) -> None:
+    """What could not be stored stays in memory, and the caller learns why."""
+    async with AgentManager(faulty, Counter) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+        with faulty.failing("save", StorageUnavailableError("gone")), pytest.raises(StorageUnavailableError):
+            await manager.stop(KEY)
+        assert manager.lookup(KEY) is agent
+    assert (await stored(faulty)).state.n == 1
+
+
+async def test_lookup_starts_nothing(storage: Storage) -> None:
+    """instance_manager: lookup (no start)."""
+    await hibernate(storage, Counter(KEY))
+    async with AgentManager(storage, Counter) as manager:
+        assert manager.lookup(KEY) is None
+        assert manager.stats().count == 0
+        async with manager.checkout(KEY) as agent:
+            assert manager.lookup(KEY) is agent
+
+
+async def test_stats_tell_what_is_there(faulty: FaultyStorage, clock: Clock) -> None:
+    """instance_manager: stats (count, keys), who is attached, and what cannot be stored."""
+    async with AgentManager(faulty, Counter, idle_timeout=60) as manager:
+        await manager.attach("a", "owner")
+        async with manager.checkout("b"):
+            pass
+        with faulty.failing("save", StorageUnavailableError("gone")):
+            await clock.advance(60)
+            found = manager.stats()
+        assert (found.count, set(found.keys), found.attached) == (2, {"a", "b"}, 1)
+        assert [(key, type(error)) for key, error in found.failing] == [("b", StorageUnavailableError)]
+        await clock.advance(60)
+        assert (manager.stats().keys, manager.stats().failing) == (("a",), ())
+
+
+async def test_the_end_hibernates_all(storage: Storage) -> None:
+    """Leaving the manager stores every live agent, those that somebody still has too."""
+    async with AgentManager(storage, Counter) as manager:
+        for n in range(20):
+            agent = await manager.attach(n, "a websocket")
+            agent.step()
+    assert [(await stored(storage, n)).state.n for n in range(20)] == [1] * 20
+    assert manager.stats().count == 0
+
+
+async def test_the_end_collects_every_failure(faulty: FaultyStorage) -> None:
+    """One agent that cannot be stored keeps no other from it; its error names it, and it stays for a second try."""
+    manager = AgentManager(faulty, Counter)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with manager:
+            for key in ("good", "bad", "worse"):
+                async with manager.checkout(key) as agent:
+                    agent.step()
+                    if key != "good":
+                        agent.state.notes.append(object())  # type: ignore[arg-type]
+    assert (await stored(faulty, "good")).state.n == 1
+    assert [error.reason for error in caught.value.exceptions] == ["unstorable"] * 2  # type: ignore[attr-defined]
+    assert "'bad'" in caught.value.exceptions[0].__notes__[0]
+    assert set(manager.stats().keys) == {"bad", "worse"}
+    with pytest.raises(JidoError, match="async with"):
+        await manager.attach("bad")
+    for key in ("bad", "worse"):
+        agent = manager.lookup(key)
+        assert agent is not None
+        agent.state.notes.clear()
+    await manager.close()
+    assert (await stored(faulty, "worse")).state.n == 1
+    assert manager.stats().count == 0
+
+
+async def test_the_error_of_the_block_comes_with_the_failures(memory: InMemoryStorage) -> None:
+    """Neither hides the other; alone, the block's error comes out as it is."""
+    with pytest.raises(ExceptionGroup) as caught:
+        async with AgentManager(memory, Counter) as manager:
+            (await manager.attach(KEY)).state.notes.append(object())  # type: ignore[arg-type]
+            raise ZeroDivisionError
+    assert [type(error).__name__ for error in caught.value.exceptions] == ["ZeroDivisionError", "UnstorableError"]
+    with pytest.raises(ZeroDivisionError):
+        async with AgentManager(memory, Counter) as manager:
+            (await manager.attach(KEY)).step()
+            raise ZeroDivisionError
+    assert (await stored(memory)).state.n == 1
+
+
+async def test_a_cancelled_end_hibernates_all(faulty: FaultyStorage) -> None:
+    """A cancellation while the manager ends waits until all is stored."""
+
+    async def serve() -> None:
+        async with AgentManager(faulty, Counter) as manager:
+            for n in range(10):
+                (await manager.attach(n)).step()
+
+    async with faulty.waiting("save"):
+        task = asyncio.create_task(serve())
+        await until(lambda: faulty.calls["save"])
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+        assert not task.done()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [(await stored(faulty, n)).state.n for n in range(10)] == [1] * 10
+
+
+async def test_a_cancelled_end_still_tells_what_failed(faulty: FaultyStorage) -> None:
+    """A cancellation does not hide that something could not be stored."""
+
+    async def serve() -> None:
+        async with AgentManager(faulty, Counter) as manager:
+            (await manager.attach(KEY)).step()
+
+    with faulty.failing("save", StorageUnavailableError("gone")):
+        async with faulty.waiting("save"):
+            task = asyncio.create_task(serve())
+            await until(lambda: faulty.calls["save"])
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(ExceptionGroup):
+            await task
+
+
+async def test_the_end_waits_for_a_hibernate_that_runs(faulty: FaultyStorage, clock: Clock) -> None:
+    """An idle agent that is being stored when the manager ends is stored once, and nobody complains."""
+    async with AgentManager(faulty, Counter, idle_timeout=60) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+        gate = faulty.gates["save"] = asyncio.Event()
+        await clock.advance(60)
+        await until(lambda: faulty.calls["save"])
+        asyncio.get_running_loop().call_later(0.01, gate.set)
+    assert await version(faulty) == 1
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_nothing_is_checked_out_before_or_after(memory: InMemoryStorage) -> None:
+    """A manager that is not entered, or has ended, refuses; and can be entered again."""
+    manager = AgentManager(memory, Counter)
+    for _ in range(2):
+        with pytest.raises(JidoError) as caught:
+            await manager.attach(KEY)
+        assert caught.value.reason == "manager_closed"
+        async with manager, manager.checkout(KEY) as agent:
+            agent.step()
+            with pytest.raises(JidoError) as caught:
+                await manager.__aenter__()
+            assert caught.value.reason == "manager_running"
+    assert (await stored(memory)).state.n == 2
+    await manager.close()
+
+
+async def test_a_thaw_that_ends_after_the_manager(faulty: FaultyStorage) -> None:
+    """Who waited for an agent while the manager ended gets an error, and nothing stays in memory."""
+    async with faulty.waiting("fetch"), AgentManager(faulty, Counter) as manager:
+        waiters = [asyncio.create_task(manager.attach(KEY, n)) for n in range(3)]
+        await until(lambda: faulty.calls["fetch"])
+    results = await asyncio.gather(*waiters, return_exceptions=True)
+    assert [getattr(result, "reason", result) for result in results] == ["manager_closed"] * 3
+    assert manager.stats().count == 0
+
+
+async def test_a_change_after_the_end_is_told(memory: InMemoryStorage) -> None:
+    """Who still has an agent when the manager ends, and changes it then, learns that this is not stored."""
+    manager = AgentManager(memory, Counter)
+    await manager.__aenter__()
+    quiet, loud = manager.checkout(KEY), manager.checkout("other")
+    await quiet.__aenter__()
+    agent = await loud.__aenter__()
+    await manager.close()
+    await quiet.__aexit__(None, None, None)
+    agent.step()
+    with pytest.raises(ConflictError) as caught:
+        await loud.__aexit__(None, None, None)
+    assert caught.value.reason == "copy_dropped"
+
+
+# -- deleting -----------------------------------------------------------------------------------------------------
+
+
+async def test_delete_takes_all(storage: Storage) -> None:
+    """Checkpoint, journal and the copy in memory go; a live copy does not bring them back."""
+    async with AgentManager(storage, Counter, idle_timeout=0.01) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+            await manager.save(KEY)
+            agent.step()
+            await manager.delete(KEY)
+        await asyncio.sleep(0.05)
+        assert manager.stats().count == 0
+        await manager.delete(KEY)
+    with pytest.raises(NotFoundError):
+        await stored(storage)
+    assert await storage.load_thread(agent.thread.id) is None
+
+
+async def test_a_failed_delete_keeps_the_copy(sqlite_url: str) -> None:
+    """When the deletion fails nothing is dropped."""
+    async with opened(sqlite_url) as database:
+        manager = AgentManager(TortoiseStorage(), Counter)
+        async with manager, manager.checkout(KEY) as agent:
+            agent.step()
+            await manager.save(KEY)
+            await database.client.execute_script(
+                "CREATE TRIGGER keep BEFORE DELETE ON jido_checkpoints BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
+            with pytest.raises(JidoError):
+                await manager.delete(KEY)
+            assert manager.lookup(KEY) is agent
+            agent.step()
+        assert (await stored(TortoiseStorage())).state.n == 2
+
+
+# -- failing closed -----------------------------------------------------------------------------------------------
+
+
+async def test_an_unreadable_checkpoint_fails_closed(sqlite_url: str) -> None:
+    """instance_manager: unreadable checkpoint: the error comes out, nothing is registered, what is stored stays."""
+    async with opened(sqlite_url) as database:
+        storage = TortoiseStorage()
+        agent = Counter(KEY)
+        agent.step()
+        await hibernate(storage, agent)
+        await database.client.execute_script("UPDATE jido_checkpoints SET data = '{\"$jido:nonsense\": 1}'")
+        before = await _rows(database)
+        async with AgentManager(storage, Counter) as manager:
+            results = await asyncio.gather(*(manager.attach(KEY, n) for n in range(3)), return_exceptions=True)
+            assert [getattr(result, "reason", result) for result in results] == ["invalid_term"] * 3
+            assert all(isinstance(result, CorruptRowError) for result in results)
+            assert (manager.stats().count, manager.lookup(KEY)) == (0, None)
+        assert await _rows(database) == before
+
+
+async def _rows(database: Any) -> list[Any]:
+    tables = ("jido_checkpoints", "jido_threads", "jido_thread_entries")
+    found = [await database.client.execute_query_dict(f"SELECT * FROM {table}") for table in tables]
+    return [[dict(row) for row in rows] for rows in found]
+
+
+async def test_a_thread_mismatch_propagates(storage: Storage) -> None:
+    """instance_manager: thread_mismatch propagates, count 0; by policy also when the journal is ahead."""
+    agent = Counter(KEY)
+    agent.step()
+    await hibernate(storage, agent)
+    await storage.append_thread(agent.thread.id, {"kind": "note"})
+    async with AgentManager(storage, Counter, journal="exact") as manager:
+        with pytest.raises(ThreadMismatchError):
+            await manager.attach(KEY)
+        await storage.delete_thread(agent.thread.id)
+        with pytest.raises(MissingThreadError):
+            await manager.attach(KEY)
+        assert manager.stats().count == 0
+
+
+async def test_a_callback_error_propagates(memory: InMemoryStorage) -> None:
+    """instance_manager: a restore that raises propagates, count 0; also when it raises what means "not stored"."""
+
+    class Fragile(Agent, agent_type="managed_fragile"):
+        @classmethod
+        def restore(cls, data: dict[str, Any]) -> Any:
+            raise NotFoundError("a child of mine is not stored") if data["state"]["child"] else ValueError("boom")
+
+    await hibernate(memory, Fragile("a", {"child": False}))
+    await hibernate(memory, Fragile("b", {"child": True}))
+    async with AgentManager(memory, Fragile) as manager:
+        for key in ("a", "b"):
+            with pytest.raises(CallbackError) as caught:
+                await manager.attach(key)
+            assert caught.value.reason == "restore_callback_failed"
+        assert manager.stats().count == 0
+
+
+async def test_a_storage_error_propagates(own_pg_server: Any, own_pg_url: str) -> None:
+    """instance_manager: storage errors propagate, count 0; the agent is there when the database is."""
+    async with opened(own_pg_url):
+        storage = TortoiseStorage(timeout=5)
+        await hibernate(storage, Counter(KEY, Count(3)))
+        async with AgentManager(storage, Counter) as manager:
+            own_pg_server.kill()
+            with pytest.raises(StorageUnavailableError):
+                await manager.attach(KEY, initial_state=Count(0))
+            assert manager.stats().count == 0
+            own_pg_server.restart()
+            assert (await manager.attach(KEY)).state.n == 3
+
+
+async def test_no_storage_is_refused() -> None:
+    """instance_manager: a manager without a storage would lose everything; here it is refused."""
+    with pytest.raises(InvalidStorageError):
+        AgentManager(None, Counter)
+
+
+async def test_an_explicit_storage_is_the_one(memory: InMemoryStorage) -> None:
+    """instance_manager: explicit overrides default."""
+    other = InMemoryStorage()
+    jido = Jido(memory)
+    async with AgentManager(other, Counter) as manager, manager.checkout(KEY) as agent:
+        agent.step()
+    assert manager.storage is other
+    with pytest.raises(NotFoundError):
+        await jido.thaw(Counter, KEY)
+
+
+# -- failing in the background ------------------------------------------------------------------------------------
+
+
+async def test_a_failed_idle_hibernate_loses_nothing(
+    faulty: FaultyStorage, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The agent stays, it is tried again ever more slowly, and hook, log and stats tell."""
+    told: list[tuple[Any, str]] = []
+
+    async def hook(key: Any, error: Exception) -> None:
+        told.append((key, type(error).__name__))
+
+    caplog.set_level(logging.ERROR, "jido_tortoise")
+    async with AgentManager(faulty, Counter, idle_timeout=60, on_background_error=hook) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+            agent.state.notes.append("secret")
+        with faulty.failing("save", StorageUnavailableError("secret")):
+            await clock.advance(60)
+            waits = []
+            for _ in range(9):
+                waits += await clock.waits()
+                await clock.advance((await clock.waits())[0])
+            assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+            assert manager.lookup(KEY) is agent
+            assert manager.stats().failing[0][0] == KEY
+        assert told == [(KEY, "StorageUnavailableError")] * 10
+        assert len(caplog.records) == 10
+        assert "secret" not in caplog.text
+        await clock.advance(60)
+        assert manager.stats().count == 0
+    assert (await stored(faulty)).state.n == 1
+
+
+async def test_retries_go_on_for_ever(faulty: FaultyStorage, clock: Clock) -> None:
+    """A database that is away for days does not end the retries."""
+    async with AgentManager(faulty, Counter, idle_timeout=60) as manager:
+        async with manager.checkout(KEY):
+            pass
+        with faulty.failing("save", StorageUnavailableError("gone")):
+            await clock.advance(60)
+            manager._fleet.lives[next(iter(manager._fleet.lives))].failures = 5000
+            await clock.advance(1)
+            assert await clock.waits() == [60]
+
+
+async def test_a_checkout_between_the_retries(faulty: FaultyStorage, clock: Clock) -> None:
+    """An agent that could not be stored for now can be used; then its idle time begins anew."""
+    async with AgentManager(faulty, Counter, idle_timeout=60) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+        with faulty.failing("save", StorageUnavailableError("gone")):
+            await clock.advance(60)
+            async with manager.checkout(KEY) as same:
+                assert same is agent
+                assert await clock.waits() == []
+            assert await clock.waits() == [60]
+
+
+async def test_what_would_fail_again_is_not_retried(memory: InMemoryStorage, clock: Clock) -> None:
+    """A state that cannot be stored is told once, not every minute; it can be mended, and then goes."""
+    told: list[Any] = []
+    async with AgentManager(
+        memory, Counter, idle_timeout=60, on_background_error=lambda key, error: told.append(error.reason)
+    ) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.state.notes.append(object())  # type: ignore[arg-type]
+        await clock.advance(10**6)
+        assert (told, await clock.waits()) == (["unstorable"], [])
+        async with manager.checkout(KEY) as agent:
+            agent.state.notes.clear()
+        await clock.advance(60)
+        assert manager.stats().count == 0
+
+
+async def test_a_hook_that_fails_is_logged(
+    memory: InMemoryStorage, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of the hook ends nothing."""
+
+    def hook(key: Any, error: Exception) -> None:
+        raise ZeroDivisionError
+
+    async with AgentManager(memory, Counter, idle_timeout=60, on_background_error=hook) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.state.notes.append(object())  # type: ignore[arg-type]
+        await clock.advance(60)
+        agent.state.notes.clear()
+    assert "on_background_error failed" in caplog.text
+
+
+# -- two processes ------------------------------------------------------------------------------------------------
+
+
+async def _changed_elsewhere(storage: Any) -> None:
+    other = await stored(storage)
+    other.step()
+    await hibernate(storage, other)
+
+
+async def test_the_loser_learns_it_at_save(storage: Storage) -> None:
+    """Another process was first: `save` says so, the copy is refused until discarded, then it is as it is stored."""
+    await hibernate(storage, Counter(KEY, Count(10)))
+    async with AgentManager(storage, Counter) as manager:
+        async with manager.checkout(KEY) as agent:
+            await _changed_elsewhere(storage)
+            agent.step()
+            with pytest.raises(ConflictError):
+                await manager.save(KEY)
+        with pytest.raises(ConflictError, match="discard"):
+            async with manager.checkout(KEY):
+                pass
+        assert await manager.discard(KEY)
+        assert not await manager.discard(KEY)
+        async with manager.checkout(KEY) as agent:
+            assert agent.state.n == 11
+            agent.step()
+    kept = await stored(storage)
+    assert (kept.state.n, [entry.payload["n"] for entry in kept.thread]) == (12, [11, 12])
+
+
+async def test_the_loser_learns_it_at_its_exit(storage: Storage) -> None:
+    """With `checkpoint_on_exit` the conflict comes out of the checkout."""
+    await hibernate(storage, Counter(KEY))
+    async with AgentManager(storage, Counter, checkpoint_on_exit=True) as manager:
+        with pytest.raises(ConflictError):
+            async with manager.checkout(KEY) as agent:
+                await _changed_elsewhere(storage)
+                agent.step()
+        assert manager.stats().attached == 0
+        await manager.discard(KEY)
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+        assert (await stored(storage)).state.n == 2
+
+
+async def test_the_loser_learns_it_in_the_background(memory: InMemoryStorage, clock: Clock) -> None:
+    """An idle agent that lost is kept, told, not retried, refused at checkout, and told again at the end."""
+    await hibernate(memory, Counter(KEY))
+    told: list[Any] = []
+    with pytest.raises(ExceptionGroup) as caught:
+        async with AgentManager(
+            memory, Counter, idle_timeout=60, on_background_error=lambda key, error: told.append(error)
+        ) as manager:
+            async with manager.checkout(KEY) as agent:
+                agent.step()
+            await _changed_elsewhere(memory)
+            await clock.advance(60)
+            assert [type(error) for error in told] == [ConflictError]
+            assert (manager.lookup(KEY), await clock.waits()) == (agent, [])
+            with pytest.raises(ConflictError):
+                await manager.attach(KEY)
+    assert caught.group_contains(ConflictError)
+    assert (await stored(memory)).state.n == 1
+
+
+async def test_force_overwrites(storage: Storage) -> None:
+    """Who knows better may overwrite; what the other appended stays in the journal."""
+    await hibernate(storage, Counter(KEY))
+    async with AgentManager(storage, Counter) as manager:
+        async with manager.checkout(KEY) as agent:
+            await _changed_elsewhere(storage)
+            agent.state.n = 100
+            agent.step()
+            with pytest.raises(ConflictError):
+                await manager.save(KEY)
+            await manager.save(KEY, force=True)
+        async with manager.checkout(KEY) as agent:
+            assert agent.state.n == 101
+    kept = await stored(storage)
+    assert (kept.state.n, [entry.payload["n"] for entry in kept.thread]) == (101, [1, 101])
+
+
+async def test_discarding_a_shared_copy_tells_the_others(memory: InMemoryStorage) -> None:
+    """Who shares a copy that is discarded learns it when it saves it or leaves with changes; a reader does not care."""
+    await hibernate(memory, Counter(KEY))
+    async with AgentManager(memory, Counter) as manager:
+        discarded, outcomes = asyncio.Event(), {}
+
+        async def share(name: str, change: bool, save: bool) -> None:
+            try:
+                async with manager.checkout(KEY) as agent:
+                    await discarded.wait()
+                    if change:
+                        agent.step()
+                    if save:
+                        await manager.save(KEY)
+                outcomes[name] = "well"
+            except ConflictError as error:
+                outcomes[name] = error.reason
+
+        cases = {"reader": (False, False), "writer": (True, False), "saver": (True, True)}
+        tasks = [asyncio.create_task(share(name, *case)) for name, case in cases.items()]
+        await until(lambda: manager.stats().attached)
+        await asyncio.sleep(0.01)
+        await manager.discard(KEY)
+        fresh = await manager.attach(KEY)
+        discarded.set()
+        await asyncio.gather(*tasks)
+        assert outcomes == {"reader": "well", "writer": "copy_dropped", "saver": "copy_dropped"}
+        assert manager.lookup(KEY) is fresh
+        assert not manager._fleet._dropped
+        manager.detach(KEY)
+
+
+async def test_discarding_inside_ones_own_checkout(memory: InMemoryStorage) -> None:
+    """Who discards a copy itself may change it and leave without an error: it meant it."""
+    async with AgentManager(memory, Counter) as manager:
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+            await manager.discard(KEY)
+            async with manager.checkout(KEY) as fresh:
+                assert fresh.state.n == 0
+        await manager.discard(KEY)
+    with pytest.raises(NotFoundError):
+        await stored(memory)
+
+
+async def test_save_of_what_is_not_in_memory(memory: InMemoryStorage) -> None:
+    """There is nothing to save, which is a mistake of the caller."""
+    async with AgentManager(memory, Counter) as manager:
+        with pytest.raises(InvalidInputError) as caught:
+            await manager.save(KEY)
+        assert caught.value.reason == "not_live"
