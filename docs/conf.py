@@ -31,13 +31,25 @@ autodoc_typehints_format = "short"
 default_role = "code"
 
 
-def _escape(_app, _what, _name, _object, _options, lines: list[str]) -> None:
-    """Take the stars of our docstrings as they are: they are Python's, and never mean emphasis."""
-    for number, line in enumerate(lines):
-        parts = re.split(r"(`[^`]*`)", line)
-        lines[number] = "".join(part if part.startswith("`") else part.replace("*", r"\*") for part in parts)
+def _as_markdown(_app, _what, _name, _object, _options, lines: list[str]) -> None:
+    """Read what our docstrings have of Markdown: indented code below a blank line, and stars that mean nothing."""
+    read: list[str] = []
+    code = False
+    for line in lines:
+        if line.startswith("    ") and read[-1:] == [""] and not code:
+            code = True
+            read += ["::", ""]
+        elif line and not line.startswith("    "):
+            code = False
+        read.append(line if code else _escaped(line))
+    lines[:] = read
+
+
+def _escaped(line: str) -> str:
+    parts = re.split(r"(`[^`]*`)", line)
+    return "".join(part if part.startswith("`") else part.replace("*", r"\*") for part in parts)
 
 
 def setup(app) -> None:
     # Before napoleon (500), which puts stars of its own.
-    app.connect("autodoc-process-docstring", _escape, priority=100)
+    app.connect("autodoc-process-docstring", _as_markdown, priority=100)
