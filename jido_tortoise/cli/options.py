@@ -1,0 +1,123 @@
+"""Options that several commands share, and the config that they name."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from jido_tortoise.errors import ConfigError
+
+
+def common() -> argparse.ArgumentParser:
+    """Build the options of every command."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout, also of an error")
+    parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
+    return parser
+
+
+def database() -> argparse.ArgumentParser:
+    """Build the options of the commands that need a database."""
+    parser = argparse.ArgumentParser(add_help=False, parents=[common()])
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "-c",
+        "--config",
+        metavar="MODULE.NAME",
+        help="the Tortoise config, such as shop.settings.TORTOISE_ORM; else what TORTOISE_ORM in the environment names,"
+        " else `tortoise_orm` of [tool.aerich] or [tool.tortoise] in the pyproject.toml of this folder",
+    )
+    which.add_argument("--db", metavar="URL", help="instead of a config: a database that holds our tables alone")
+    parser.add_argument("--schema", metavar="NAME", help="the PostgreSQL schema of our tables")
+    return parser
+
+
+def connected() -> argparse.ArgumentParser:
+    """Build the options of the commands that look into one database."""
+    parser = argparse.ArgumentParser(add_help=False, parents=[database()])
+    parser.add_argument("--connection", metavar="ALIAS", help="another connection of the config than that of our app")
+    return parser
+
+
+# -- the config ---------------------------------------------------------------------------------------------------
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Answer the Tortoise config that the options, the environment or pyproject.toml name.
+
+    Raises:
+        ConfigError: None is named, or it cannot be imported or read.
+    """
+    from jido_tortoise.schema.apps import apps, read_config
+
+    if options.db is not None:
+        return {"connections": {"default": options.db}, "apps": apps()}
+    name, source = _named(options.config)
+    sys.path[:0] = [path for path in (os.path.abspath(source), os.getcwd()) if path not in sys.path]
+    return read_config(name)
+
+
+def _named(given: str | None) -> tuple[str, str]:
+    """Answer the config's name, and the folder to import it from."""
+    tool = _tool_section(Path("pyproject.toml"))
+    source = str(tool.get("src") or ".")
+    name = given or os.environ.get("TORTOISE_ORM") or tool.get("tortoise_orm")
+    if not name:
+        raise ConfigError(
+            "no Tortoise config: name it by -c shop.settings.TORTOISE_ORM, by TORTOISE_ORM in the environment, or by"
+            ' `tortoise_orm = "shop.settings.TORTOISE_ORM"` under [tool.aerich] or [tool.tortoise] in pyproject.toml;'
+            " or name a database by --db sqlite://agents.db",
+            reason="no_config",
+        )
+    return str(name), source
+
+
+def _tool_section(path: Path) -> dict[str, Any]:
+    try:
+        tool = tomllib.loads(path.read_text("utf-8")).get("tool", {})
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    sections = [tool.get(name) for name in ("aerich", "tortoise")]
+    return next((one for one in sections if isinstance(one, dict) and "tortoise_orm" in one), {})
+
+
+@asynccontextmanager
+async def opened(options: argparse.Namespace) -> AsyncIterator[Any]:
+    """Initialise Tortoise by the options for the block, and answer the storage that they mean.
+
+    Raises:
+        ConfigError: The config cannot be used, or names a SQLite file that is not there.
+    """
+    from tortoise.context import TortoiseContext
+    from tortoise.exceptions import ConfigurationError
+
+    from jido_tortoise.agents.tortoise import TortoiseStorage
+
+    settings = settings_of(options)
+    async with TortoiseContext() as context:
+        try:
+            await context.init(config=settings)
+        except (ConfigurationError, ImportError) as error:
+            raise ConfigError(f"Tortoise cannot use this config: {error}") from error
+        _refuse_missing_file(options)
+        yield TortoiseStorage(connection=options.connection, schema=options.schema)
+
+
+def _refuse_missing_file(options: argparse.Namespace) -> None:
+    """Keep SQLite from making an empty file where none is."""
+    from jido_tortoise.agents.models import JidoCheckpoint
+    from jido_tortoise.database import resolve
+    from jido_tortoise.schema.locks import lock_file
+
+    db = resolve(options.connection, JidoCheckpoint, schema=options.schema)
+    file = db.client.filename if db.dialect == "sqlite" else ""
+    if lock_file(file) and not file.startswith("file:") and not os.path.exists(file):
+        raise ConfigError(f"no database file {file}: `jido-tortoise upgrade` makes it", reason="no_file")

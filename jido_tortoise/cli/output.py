@@ -1,0 +1,76 @@
+"""What the commands print: tables and JSON on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def prepare() -> None:
+    """Let every text be printed, also one that the terminal's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str) -> None:
+    """Print a line for people on stderr."""
+    print(clean(text), file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one value as JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_line(value: Any) -> None:
+    """Print one value as a line of JSON."""
+    print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
+    """Print a table: drawn by rich on a terminal when rich is there, else in columns that `grep` and `cut` understand.
+
+    Args:
+        headers: The columns' names.
+        rows: The cells; None is an empty one.
+        numbers: The names of the columns that hold numbers.
+    """
+    cells = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
+    right = [header in numbers for header in headers]
+    if not (sys.stdout.isatty() and _draw(headers, cells, right)):
+        _write(headers, cells, right)
+
+
+def _draw(headers: Sequence[str], rows: list[list[str]], right: list[bool]) -> bool:
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    table = Table()
+    for header, is_right in zip(headers, right, strict=True):
+        table.add_column(header, justify="right" if is_right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+    return True
+
+
+def _write(headers: Sequence[str], rows: list[list[str]], right: list[bool]) -> None:
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    for row in (list(headers), *rows):
+        padded = [
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(row, widths, right, strict=True)
+        ]
+        print("  ".join(padded).rstrip())
+
+
+def clean(text: str) -> str:
+    """Answer the text with what would move the cursor, or do worse to a terminal, spelled as escapes."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
