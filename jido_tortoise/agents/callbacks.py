@@ -164,7 +164,7 @@ async def _called(callback: Any, which: str) -> Any:
         made = callback()
         return await made if inspect.isawaitable(made) else made
     except Exception as error:
-        # The host may say itself which of our errors it is; but "not found" would make a new agent in place of this one.
+        # The host may say which of our errors it is; but "not found" would make a new agent in place of this one.
         if isinstance(error, JidoError) and not isinstance(error, NotFoundError):
             raise
         raise _failed(which, "raised", f"{type(error).__name__}: {error}", error=type(error).__name__) from error
