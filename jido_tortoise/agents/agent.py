@@ -37,8 +37,8 @@ class AgentLike(Protocol):
     """What a class of somebody else needs to hibernate and thaw; it may have `thread`, `partition` and `schedule`."""
 
     state: Any
-    #: The name that its checkpoints hold.
-    agent_type: ClassVar[str]
+    #: The name that its checkpoints hold; of the class, although a protocol cannot say so without asking for ClassVar.
+    agent_type: str
 
     @property
     def id(self) -> Any:
@@ -71,7 +71,7 @@ class Agent(Generic[S]):
         thread: Its journal; an empty one under the agent's own name when None.
     """
 
-    agent_type: ClassVar[str] = "jido.Agent"
+    agent_type: str = "jido.Agent"
     aliases: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
     state_type: ClassVar[Any] = Any
@@ -279,14 +279,14 @@ def _fresh_state(cls: type[Agent[Any]]) -> Any:
         return {}
     if cls._needs_state:
         name = cls.state_type.__name__
-        raise InvalidInputError.at("state", f"a {name}, which cannot be made without arguments", None)
+        raise InvalidInputError.at("state", f"an object of {name}, which cannot be made without arguments", None)
     return cls.state_type()
 
 
 def _checked_state(cls: type[Agent[Any]], state: Any) -> Any:
     expected = dict if _is_dict(cls.state_type) else cls.state_type
     if not isinstance(state, expected):
-        raise InvalidInputError.at("state", f"a {expected.__name__}", said(f"a {type(state).__name__}"))
+        raise InvalidInputError.at("state", f"an object of {expected.__name__}", said(f"one of {type(state).__name__}"))
     return state
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from jido_tortoise import codec, seams
 from jido_tortoise.agents import checks, keys, rules
@@ -96,7 +96,7 @@ class InMemoryStorage:
 
     __slots__ = ("tables",)
     Tables = MemoryTables
-    capabilities: ClassVar[frozenset[Capability]] = _CAPABILITIES
+    capabilities: frozenset[Capability] = _CAPABILITIES
 
     def __init__(self, tables: MemoryTables | None = None) -> None:
         self.tables = MemoryTables() if tables is None else tables

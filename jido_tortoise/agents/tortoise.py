@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from jido_tortoise import codec, journal, probe, seams, telemetry
@@ -61,7 +61,7 @@ class TortoiseStorage:
     """
 
     __slots__ = ("connection", "schema", "timeout")
-    capabilities: ClassVar[frozenset[Capability]] = _CAPABILITIES
+    capabilities: frozenset[Capability] = _CAPABILITIES
 
     def __init__(self, connection: str | None = None, schema: str | None = None, timeout: float | None = None) -> None:
         self.connection = connection

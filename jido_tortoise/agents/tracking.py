@@ -6,15 +6,15 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from jido_tortoise import seams
 from jido_tortoise.agents import checks
 from jido_tortoise.agents.thread import Thread
 from jido_tortoise.errors import InvalidInputError
 
-P = ParamSpec("P")
-R = TypeVar("R")
+#: An async function or method; that it takes the agent first is not said, or a method would need `self, /`.
+F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 #: Parameters by name, or their names alone.
 Names: TypeAlias = Mapping[str, Any] | Iterable[str]
 
@@ -26,9 +26,6 @@ class HasThread(Protocol):
     def thread(self) -> Thread:
         """The journal that the entries go into."""
         ...
-
-
-A = TypeVar("A", bound=HasThread)
 
 
 @asynccontextmanager
@@ -65,26 +62,24 @@ def _names(parameters: Names) -> list[str]:
     return sorted(checks.text(name, "parameters") for name in parameters)
 
 
-def tracked(
-    action: str,
-) -> Callable[[Callable[Concatenate[A, P], Awaitable[R]]], Callable[Concatenate[A, P], Awaitable[R]]]:
+def tracked(action: str) -> Callable[[F], F]:
     """Track each call of an async function or method that takes the agent first.
 
     Args:
         action: What the entries call it.
     """
 
-    def decorate(function: Callable[Concatenate[A, P], Awaitable[R]]) -> Callable[Concatenate[A, P], Awaitable[R]]:
+    def decorate(function: F) -> F:
         if not inspect.iscoroutinefunction(function):
             raise InvalidInputError.at(f"tracked({action!r})", "an async function", function)
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        async def run(agent: A, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        async def run(agent: HasThread, /, *args: Any, **kwargs: Any) -> Any:
             async with track(agent, action, _given(signature.bind(agent, *args, **kwargs))):
                 return await function(agent, *args, **kwargs)
 
-        return run
+        return cast(F, run)
 
     return decorate
 
