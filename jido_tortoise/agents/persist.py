@@ -163,14 +163,14 @@ async def _reconciled(backing: Backing, agent: AgentLike, stored: Stored) -> Sto
     """Answer what is stored, as our own last state of it; None when somebody else wrote there."""
     fetched = await backing.fetch(stored.key)
     version, data = (fetched[0].version, fetched[0].data) if fetched else (0, None)
-    landed = stored.landed(version, data)
-    if stored.met and not landed and not stored.knew(version):
+    ours = stored.landed(version, data) or stored.knew(version)
+    if not ours and not stored.may_be_unmet:
         return None
     thread = _thread_of(agent)
     rev = None if thread is None else await _common_rev(backing, thread)
     if thread is not None and rev is None:
         return None
-    return stored.moved_to(version if stored.met or landed else None, rev)
+    return stored.moved_to(version if ours else None, rev)
 
 
 async def _common_rev(backing: Backing, thread: Thread) -> int | None:

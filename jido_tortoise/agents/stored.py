@@ -43,9 +43,9 @@ class Stored:
     version: int | None = None
     #: The journal's revision up to which the agent's thread is known to be stored.
     rev: int | None = None
-    #: Writes that may have landed, and versions from before them that may be back.
+    #: Writes that may have landed, and what was known before them, which may be true again; None: nothing was known.
     attempts: tuple[Attempt, ...] = ()
-    earlier: frozenset[int] = frozenset()
+    earlier: frozenset[int | None] = frozenset()
     #: Where `journal="pinned"` has cut the thread: its id and revision.
     pinned: tuple[str, int] | None = None
 
@@ -62,6 +62,11 @@ class Stored:
     def met(self) -> bool:
         """Whether the agent knows what the storage held."""
         return self.version is not None
+
+    @property
+    def may_be_unmet(self) -> bool:
+        """Whether all that the agent knows may have been undone."""
+        return self.version is None or None in self.earlier
 
     @property
     def unsure(self) -> bool:
@@ -95,8 +100,7 @@ class Stored:
 
     def moved_to(self, version: int | None, rev: int | None) -> Stored:
         """Answer what is known after a look; the attempts stay until a write is certain."""
-        earlier = self.earlier if self.version is None else self.earlier | {self.version}
-        return replace(self, version=version, rev=rev, earlier=earlier)
+        return replace(self, version=version, rev=rev, earlier=self.earlier | {self.version})
 
     def after(self, saved: Saved, attempt: Attempt) -> Stored:
         """Answer what is known after a write that was acknowledged."""

@@ -1,0 +1,841 @@
+"""Hibernate and thaw: the cases of the contract (P1-P32, A1, A2) and those that Jido itself fails (H1-H16)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from tortoise.transactions import in_transaction
+
+from jido_tortoise import codec
+from jido_tortoise.agents import care
+from jido_tortoise.agents.agent import Agent
+from jido_tortoise.agents.memory import InMemoryStorage
+from jido_tortoise.agents.persist import hibernate, thaw
+from jido_tortoise.agents.thread import Entry, Thread
+from jido_tortoise.agents.tortoise import TortoiseStorage
+from jido_tortoise.errors import (
+    CallbackError,
+    ConflictError,
+    CorruptRowError,
+    InvalidAgentError,
+    InvalidInputError,
+    InvalidStorageError,
+    MissingThreadError,
+    NotFoundError,
+    StorageError,
+    ThawError,
+    ThreadMismatchError,
+    UnstorableError,
+)
+from tests.conftest import opened
+
+STORAGES = ("memory", "sqlite-memory", "sqlite-file", "postgres")
+
+
+@pytest.fixture(params=STORAGES)
+async def storage(request: pytest.FixtureRequest, tmp_path: Any) -> AsyncIterator[Any]:
+    """Give each of the four storages, empty."""
+    if request.param == "memory":
+        yield InMemoryStorage()
+        return
+    urls = {"sqlite-memory": "sqlite://:memory:", "sqlite-file": f"sqlite://{tmp_path / 'a.db'}"}
+    url = urls.get(request.param) or request.getfixturevalue("pg_url")
+    async with opened(url, backend=request.param):
+        yield TortoiseStorage()
+
+
+class Bare(Agent, agent_type="bare"):  # type: ignore[type-arg]
+    """State is a dict."""
+
+
+@dataclass
+class Cart:
+    items: list[str] = field(default_factory=list)
+    total: float = 0.0
+
+
+class Shopper(Agent[Cart], agent_type="shopper"):
+    """State is a dataclass."""
+
+
+KEY = ("bare", "a")
+
+
+def bare(**state: Any) -> Bare:
+    return Bare("a", state)
+
+
+async def note(storage: Any, thread_id: str, *texts: str) -> None:
+    await storage.append_thread(thread_id, [{"kind": "note", "payload": {"text": text}} for text in texts])
+
+
+async def raw(storage: Any, key: Any = KEY) -> dict[str, Any]:
+    stored = await storage.get_checkpoint(key)
+    assert stored is not None
+    return dict(stored.data)
+
+
+# -- the contract: hibernate --------------------------------------------------------------------------------------
+
+
+async def test_P1_without_entries(storage: Any) -> None:
+    """The checkpoint holds id, type and state; its pointer names a journal that has no entries."""
+    await hibernate(storage, bare(n=1))
+    data = await raw(storage)
+    assert (data["id"], data["agent_type"], data["state"]) == ("a", "bare", {"n": 1})
+    assert data["thread"] == {"id": "bare::a", "rev": 0}
+
+
+async def test_P2_P8_with_entries(storage: Any) -> None:
+    """The journal holds the entries; the pointer is exactly id and revision."""
+    agent = bare()
+    agent.thread.extend([{"kind": "note"}] * 3)
+    await hibernate(storage, agent)
+    assert (await raw(storage))["thread"] == {"id": agent.thread.id, "rev": 3}
+    assert len(await storage.load_thread(agent.thread.id)) == 3
+
+
+class Custom(Agent, agent_type="custom"):  # type: ignore[type-arg]
+    """Its callbacks answer what the test wants."""
+
+    made: Any = None
+
+    def checkpoint(self) -> Any:
+        return self.made(self) if callable(self.made) else self.made
+
+
+async def test_P3_own_checkpoint(storage: Any) -> None:
+    """What the callback adds is stored, also keys that nobody knows."""
+    agent = Custom("a", {"n": 1})
+    agent.made = {"state": {"only": "this"}, "marker": [1, (2, 3)]}  # type: ignore[assignment]
+    await hibernate(storage, agent)
+    data = await raw(storage, ("custom", "a"))
+    assert data["state"] == {"only": "this"}
+    assert data["marker"] == [1, (2, 3)]
+
+
+async def test_P4_P31_P32_enforced(storage: Any) -> None:
+    """Whatever the callback answers: the agent's schedule, the real pointer, no thread in the state."""
+    agent = Custom("a")
+    agent.thread.append("note")
+    agent.schedule = {"job": {"cron_expression": "* * * * *", "message": False}}
+    thread = agent.thread
+    agent.made = lambda _: {  # type: ignore[assignment]
+        "state": {"__thread__": thread, "x": 1},
+        "thread": {"id": "other", "rev": 9},
+        "schedule": {"foreign": 1},
+        "id": "other",
+    }
+    await hibernate(storage, agent)
+    data = await raw(storage, ("custom", "a"))
+    assert data["state"] == {"x": 1}
+    assert data["thread"] == {"id": thread.id, "rev": 1}
+    assert data["schedule"] == {"job": {"cron_expression": "* * * * *", "message": False, "timezone": "Etc/UTC"}}
+    assert data["id"] == "a"
+
+
+def boom(_: Any) -> Any:
+    raise RuntimeError("checkpoint boom")
+
+
+@pytest.mark.parametrize(
+    ("made", "error", "reason"),
+    [
+        (boom, CallbackError, "checkpoint_callback_failed"),
+        ([1], CallbackError, "checkpoint_callback_failed"),
+        ({"state": []}, InvalidInputError, "invalid_checkpoint"),
+        ({"state": {"x": object()}}, UnstorableError, "unstorable"),
+        ({"state": {"deep": {"thread": Thread("t")}}}, UnstorableError, "unstorable"),
+    ],
+    ids=["P5-raises", "P5-no-map", "P6-state", "H7-value", "P7-hidden-thread"],
+)
+async def test_P5_P6_H2_nothing_is_written(storage: Any, made: Any, error: type[Exception], reason: str) -> None:
+    """When the callback fails, or answers what cannot be stored, neither journal nor checkpoint has changed."""
+    agent = Custom("a")
+    agent.made = {"state": {"good": 1}}  # type: ignore[assignment]
+    agent.thread.append("note")
+    await hibernate(storage, agent)
+    agent.thread.append("note")
+    agent.made = made
+    with pytest.raises(error) as caught:
+        await hibernate(storage, agent)
+    assert caught.value.reason == reason  # type: ignore[attr-defined]
+    assert (await raw(storage, ("custom", "a")))["state"] == {"good": 1}
+    assert len(await storage.load_thread(agent.thread.id)) == 1
+    agent.made = {"state": {"good": 2}}  # type: ignore[assignment]
+    await hibernate(storage, agent)
+    assert len(await storage.load_thread(agent.thread.id)) == 2
+
+
+async def test_error_of_ours_passes_bare(storage: Any) -> None:
+    """An error of ours that a callback raises is not wrapped: the host has said which it is."""
+    agent = Custom("a")
+
+    def refuse(_: Any) -> Any:
+        raise ConflictError("busy now", reason="my_reason")
+
+    agent.made = refuse  # type: ignore[assignment]
+    with pytest.raises(ConflictError) as caught:
+        await hibernate(storage, agent)
+    assert caught.value.reason == "my_reason"
+
+
+async def test_P7_the_raw_row_holds_no_entry(pg_url: str) -> None:
+    """In the table itself: only the pointer, whatever the thread holds."""
+    async with opened(pg_url) as database:
+        agent = Bare("a", {"n": 1})
+        agent.thread.append("message", {"secret": "words"})
+        await hibernate(TortoiseStorage(), agent)
+        (row,) = await database.client.execute_query_dict(
+            "SELECT data::text, thread_id, thread_rev FROM jido_checkpoints"
+        )
+    assert "words" not in row["data"]
+    assert codec.loads(row["data"])["thread"] == {"id": "bare::a", "rev": 1}
+    assert (row["thread_id"], row["thread_rev"]) == ("bare::a", 1)
+
+
+async def test_P9_explicit_key(storage: Any) -> None:
+    """An agent may be stored under any key, and keeps its own id."""
+    await hibernate(storage, bare(n=5), key=("pool", "user_123"))
+    agent = await thaw(storage, Bare, None, key=("pool", "user_123"))
+    assert (agent.id, agent.state) == ("a", {"n": 5})
+    with pytest.raises(NotFoundError):
+        await thaw(storage, Bare, "a")
+
+
+@pytest.mark.parametrize(
+    ("agent", "reason"),
+    [(object(), "invalid_agent"), (Bare, "invalid_agent"), (None, "invalid_agent")],
+)
+async def test_identity_first(agent: Any, reason: str) -> None:
+    """What is no agent is refused before any storage is asked."""
+    with pytest.raises(InvalidAgentError) as caught:
+        await hibernate(InMemoryStorage(), agent)
+    assert caught.value.reason == reason
+
+
+async def test_missing_id() -> None:
+    """An agent without an id has its own reason."""
+
+    class Foreign:
+        id, state, agent_type = None, {}, "foreign"
+
+    with pytest.raises(InvalidAgentError) as caught:
+        await hibernate(InMemoryStorage(), Foreign())  # type: ignore[arg-type]
+    assert caught.value.reason == "missing_agent_id"
+
+
+@pytest.mark.parametrize("given", [None, 1, "x", object(), InMemoryStorage, ("nowhere:Class", {}), ("a",), {}])
+async def test_invalid_storage(given: Any) -> None:
+    """What is no storage, has none and makes none is refused by name."""
+    with pytest.raises(InvalidStorageError) as caught:
+        await hibernate(given, bare())
+    assert caught.value.reason == "invalid_storage"
+
+
+async def test_P25_P26_anything_with_a_storage() -> None:
+    """A storage, something with a `.storage`, one behind another, or a spec with options."""
+
+    class Holder:
+        def __init__(self, storage: Any) -> None:
+            self.storage = storage
+
+    storage = InMemoryStorage()
+    await hibernate(Holder(Holder(storage)), bare(n=1))
+    assert (await thaw(storage, Bare, "a")).state == {"n": 1}
+    with pytest.raises(NotFoundError):
+        await thaw(("jido_tortoise.agents.memory:InMemoryStorage", {}), Bare, "a")
+
+
+# -- the contract: thaw -------------------------------------------------------------------------------------------
+
+
+async def test_P10_missing(storage: Any) -> None:
+    """Nothing stored is a LookupError with the contract's name."""
+    with pytest.raises(LookupError) as caught:
+        await thaw(storage, Bare, "nobody")
+    assert caught.value.reason == "not_found"  # type: ignore[attr-defined]
+
+
+async def test_P11_P12_P20_P21_P22_round_trip(storage: Any) -> None:
+    """The same agent comes back: type, id, state with its types, entries in order."""
+    agent = Shopper("u-1", Cart(["a", "b"], 1.5))
+    for number in range(4):
+        agent.thread.append("message", {"n": number, "pair": (number, b"x")}, {"action": "buy"})
+    await hibernate(storage, agent)
+    thawed = await thaw(storage, Shopper, "u-1")
+    assert thawed == agent
+    assert isinstance(thawed.state, Cart)
+    assert thawed.thread.id == agent.thread.id
+    assert [entry.payload for entry in thawed.thread] == [entry.payload for entry in agent.thread]
+
+
+class Lenient(Agent, agent_type="lenient"):  # type: ignore[type-arg]
+    """Counts how often its restore is asked."""
+
+    asked = 0
+
+    @classmethod
+    def restore(cls, data: dict[str, Any]) -> Any:
+        cls.asked += 1
+        if data["state"].get("boom"):
+            raise RuntimeError("restore boom")
+        if data["state"].get("nonsense"):
+            return {"no": "agent"}
+        agent = cls(data["id"], data["state"])
+        agent.state["restored_by"] = "custom"
+        return agent
+
+
+async def test_P13_own_restore(storage: Any) -> None:
+    """The class's own restore makes the agent; its thread is attached to it."""
+    agent = Lenient("a", {"n": 1})
+    agent.thread.append("note")
+    await hibernate(storage, agent)
+    thawed = await thaw(storage, Lenient, "a")
+    assert thawed.state == {"n": 1, "restored_by": "custom"}
+    assert len(thawed.thread) == 1
+
+
+@pytest.mark.parametrize("how", ["boom", "nonsense"])
+async def test_P14_restore_fails(storage: Any, how: str) -> None:
+    """A restore that raises, or answers no agent, is a named error, and what is stored stays."""
+    await hibernate(storage, Lenient("a", {how: True}))
+    with pytest.raises(CallbackError) as caught:
+        await thaw(storage, Lenient, "a")
+    assert caught.value.reason == "restore_callback_failed"
+    assert (await raw(storage, ("lenient", "a")))["state"] == {how: True}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        None,
+        {"state": [], "id": "a"},
+        {"state": {}},
+        {"id": "a", "state": {}, "thread": {"id": "t"}},
+        {"id": "a", "state": {}, "thread": {"rev": 1}},
+        {"id": "a", "state": {}, "thread": {"id": "t", "rev": "1"}},
+        {"id": "a", "state": {}, "thread": [1]},
+    ],
+    ids=["list", "none", "state", "no-id", "no-rev", "no-thread-id", "text-rev", "list-pointer"],
+)
+async def test_P15_H16_malformed_checkpoint(storage: Any, data: Any) -> None:
+    """A malformed checkpoint is a named error that says where, and a lenient restore is never asked."""
+    await storage.put_checkpoint(("lenient", "a"), data)
+    before = Lenient.asked
+    with pytest.raises(CorruptRowError) as caught:
+        await thaw(storage, Lenient, "a")
+    assert caught.value.reason == "invalid_checkpoint"
+    assert caught.value.path.startswith("data")
+    assert Lenient.asked == before
+
+
+async def test_checkpoint_without_a_pointer_thaws(storage: Any) -> None:
+    """H16: a checkpoint without the key `thread` is an agent without a stored journal, not a crash."""
+    await storage.put_checkpoint(KEY, {"id": "a", "state": {"n": 1}})
+    agent = await thaw(storage, Bare, "a")
+    assert (agent.state, len(agent.thread)) == ({"n": 1}, 0)
+
+
+async def test_P16_P17_schedule_keeps_its_values(storage: Any) -> None:
+    """Falsy messages and rich ones come back as they were."""
+    agent = bare()
+    agent.schedule = {
+        "f": {"cron_expression": "@daily", "message": False},
+        "e": {
+            "cron_expression": "@daily",
+            "message": Entry("note", {"not": "an entry"}).as_dict(),
+            "timezone": "Europe/Rome",
+        },
+    }
+    await hibernate(storage, agent)
+    schedule = (await thaw(storage, Bare, "a")).schedule
+    assert schedule["f"]["message"] is False
+    assert schedule["e"] == {**agent.schedule["e"]}
+
+
+async def test_P18_journal_gone(storage: Any) -> None:
+    """A pointer to a journal that is gone is named."""
+    agent = bare()
+    agent.thread.append("note")
+    await hibernate(storage, agent)
+    await storage.delete_thread(agent.thread.id)
+    with pytest.raises(MissingThreadError) as caught:
+        await thaw(storage, Bare, "a")
+    assert caught.value.reason == "missing_thread"
+
+
+async def test_P19_journal_behind(storage: Any) -> None:
+    """A pointer past the journal's end is a mismatch under every policy."""
+    await note(storage, "t", "one", "two")
+    await storage.put_checkpoint(KEY, {"id": "a", "state": {}, "thread": {"id": "t", "rev": 10}})
+    for policy in ("latest", "pinned", "exact"):
+        with pytest.raises(ThreadMismatchError) as caught:
+            await thaw(storage, Bare, "a", journal=policy)  # type: ignore[arg-type]
+        assert caught.value.reason == "thread_mismatch"
+
+
+async def test_P23_A2_cycles(storage: Any) -> None:
+    """Thaw, change, hibernate, thaw: only what the journal lacks is written, and the change is there."""
+    agent = bare(count=1)
+    agent.thread.extend([{"kind": "note", "payload": {"n": 1}}, {"kind": "note", "payload": {"n": 2}}])
+    await hibernate(storage, agent)
+    second = await thaw(storage, Bare, "a")
+    second.state["count"] = 2
+    second.thread.append("note", {"n": 3})
+    await hibernate(storage, second)
+    third = await thaw(storage, Bare, "a")
+    assert third.state == {"count": 2}
+    assert [entry.payload["n"] for entry in third.thread] == [1, 2, 3]
+    assert third.thread.rev == 3
+
+
+async def test_P24_partitions(storage: Any) -> None:
+    """The same id in two partitions and in none are three agents, with three journals."""
+    for partition in (None, "blue", "red"):
+        agent = Bare("a", {"in": partition}, partition=partition)
+        agent.thread.append("note", {"in": partition})
+        await hibernate(storage, agent)
+    for partition in (None, "blue", "red"):
+        agent = await thaw(storage, Bare, "a", partition=partition)
+        assert (agent.partition, agent.state) == (partition, {"in": partition})
+        assert [entry.payload for entry in agent.thread] == [{"in": partition}]
+    with pytest.raises(NotFoundError):
+        await thaw(storage, Bare, "a", partition="green")
+
+
+async def test_P27_schedule_alone(storage: Any) -> None:
+    """A new schedule over a checkpoint leaves state and journal, and the agent at hand can go on."""
+    agent = bare(n=1)
+    await hibernate(storage, agent)
+    agent.state["n"] = 99
+    await care.persist_schedule(storage, agent, {"j": {"cron_expression": "@hourly", "message": 0}})
+    assert (await raw(storage))["state"] == {"n": 1}
+    assert (await thaw(storage, Bare, "a")).schedule["j"]["message"] == 0
+    await hibernate(storage, agent)
+    await care.persist_schedule(storage, agent, {})
+    assert "schedule" not in await raw(storage)
+
+
+async def test_P28_schedule_without_a_checkpoint(storage: Any) -> None:
+    """Without a checkpoint the agent is hibernated whole; a malformed one is left as it is."""
+    await care.persist_schedule(storage, bare(n=1), {"j": {"cron_expression": "@hourly", "message": 0}})
+    thawed = await thaw(storage, Bare, "a")
+    assert (thawed.state, list(thawed.schedule)) == ({"n": 1}, ["j"])
+    await storage.put_checkpoint(KEY, {"state": []})
+    with pytest.raises(CorruptRowError):
+        await care.persist_schedule(storage, bare(), {})
+    assert await raw(storage) == {"state": []}
+
+
+async def test_P29_H1_empty_thread(storage: Any) -> None:
+    """An agent with an empty thread is thawed with an empty thread; nothing stands in the journal's tables."""
+    agent = bare(n=1)
+    await hibernate(storage, agent)
+    assert await storage.get_thread_head(agent.thread.id) is None
+    thawed = await thaw(storage, Bare, "a")
+    assert (thawed.thread.id, len(thawed.thread), thawed.thread.rev) == (agent.thread.id, 0, 0)
+    thawed.thread.append("note")
+    await hibernate(storage, thawed)
+    assert len((await thaw(storage, Bare, "a")).thread) == 1
+
+
+async def test_metadata_of_an_empty_thread(storage: Any) -> None:
+    """Metadata are kept from the creation on, also when that was without entries, and never replaced."""
+    agent = Bare("a", {}, thread=Thread("t", metadata={"topic": "first"}))
+    await hibernate(storage, agent)
+    thawed = await thaw(storage, Bare, "a")
+    assert thawed.thread.metadata == {"topic": "first"}
+    thawed.thread.metadata["topic"] = "second"
+    thawed.thread.append("note")
+    await hibernate(storage, thawed)
+    assert (await thaw(storage, Bare, "a")).thread.metadata == {"topic": "first"}
+
+
+async def test_P30_repeated(storage: Any) -> None:
+    """Hibernating again duplicates nothing."""
+    agent = bare()
+    agent.thread.append("note")
+    for _ in range(3):
+        await hibernate(storage, agent)
+    assert len((await thaw(storage, Bare, "a")).thread) == 1
+
+
+# -- what Jido fails ----------------------------------------------------------------------------------------------
+
+
+async def test_H2_checkpoint_write_fails(pg_url: str) -> None:
+    """When the checkpoint cannot be written, the journal has not moved either, and what was stored thaws."""
+    async with opened(pg_url) as database:
+        storage = TortoiseStorage()
+        agent = bare(n=1)
+        agent.thread.append("note")
+        await hibernate(storage, agent)
+        await database.client.execute_script(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;"
+            "CREATE TRIGGER no BEFORE UPDATE ON jido_checkpoints FOR EACH ROW EXECUTE FUNCTION no()"
+        )
+        agent.thread.append("note")
+        with pytest.raises(StorageError):
+            await hibernate(storage, agent)
+        thawed = await thaw(storage, Bare, "a", journal="exact")
+        assert (thawed.state, len(thawed.thread)) == ({"n": 1}, 1)
+        await database.client.execute_script("DROP TRIGGER no ON jido_checkpoints")
+        await hibernate(storage, agent)
+        assert len((await thaw(storage, Bare, "a", journal="exact")).thread) == 2
+
+
+async def test_H3_entries_of_others(storage: Any) -> None:
+    """A journal that others appended to: latest takes them, pinned stops, exact refuses; the stale copy is refused."""
+    agent = bare()
+    agent.thread.append("note", {"n": 0})
+    await hibernate(storage, agent)
+    await note(storage, agent.thread.id, "theirs")
+    assert (await thaw(storage, Bare, "a")).thread.rev == 2
+    assert (await thaw(storage, Bare, "a", journal="pinned")).thread.rev == 1
+    with pytest.raises(ThreadMismatchError, match="repair"):
+        await thaw(storage, Bare, "a", journal="exact")
+    agent.state["n"] = 1
+    with pytest.raises(ConflictError):
+        await hibernate(storage, agent)
+    agent.thread.append("note", {"n": 1})
+    with pytest.raises(ConflictError):
+        await hibernate(storage, agent)
+    fresh = await thaw(storage, Bare, "a")
+    fresh.thread.append("note")
+    await hibernate(storage, fresh)
+    assert (await thaw(storage, Bare, "a", journal="exact")).thread.rev == 3
+
+
+async def test_pinned_keeps_its_pointer(storage: Any) -> None:
+    """A pinned copy may store its state, which leaves the pointer; with entries of its own it conflicts."""
+    agent = bare()
+    agent.thread.append("note")
+    await hibernate(storage, agent)
+    await note(storage, agent.thread.id, "theirs")
+    pinned = await thaw(storage, Bare, "a", journal="pinned")
+    pinned.state["n"] = 1
+    await hibernate(storage, pinned)
+    assert (await raw(storage))["thread"]["rev"] == 1
+    pinned.thread.append("note")
+    with pytest.raises(ConflictError):
+        await hibernate(storage, pinned)
+
+
+async def test_H4_copies_diverge_at_one_revision(storage: Any) -> None:
+    """Two copies append each an entry of their own: the second is refused and no entry is lost."""
+    await hibernate(storage, bare())
+    one, two = await thaw(storage, Bare, "a"), await thaw(storage, Bare, "a")
+    one.thread.append("note", {"by": 1})
+    two.thread.append("note", {"by": 2})
+    await hibernate(storage, one)
+    with pytest.raises(ConflictError) as caught:
+        await hibernate(storage, two)
+    assert caught.value.reason == "conflict"
+    assert [entry.payload for entry in two.thread] == [{"by": 2}], "the copy keeps what it has"
+    assert [entry.payload for entry in (await thaw(storage, Bare, "a")).thread] == [{"by": 1}]
+
+
+async def test_H4_two_first_hibernates(storage: Any) -> None:
+    """Two agents of one name that never met the storage meet in one journal: the second is refused."""
+    one, two = bare(by=1), bare(by=2)
+    one.thread.append("note", {"by": 1})
+    two.thread.append("note", {"by": 2})
+    await hibernate(storage, one)
+    with pytest.raises(ConflictError):
+        await hibernate(storage, two)
+    assert (await thaw(storage, Bare, "a")).state == {"by": 1}
+
+
+async def test_H5_conflict_with_a_longer_journal(storage: Any) -> None:
+    """A conflict with a journal that is longer never ends in a checkpoint that cannot be thawed."""
+    agent = bare()
+    agent.thread.append("note")
+    await hibernate(storage, agent)
+    copy = await thaw(storage, Bare, "a")
+    await note(storage, agent.thread.id, "x", "y", "z")
+    copy.thread.append("note")
+    with pytest.raises(ConflictError):
+        await hibernate(storage, copy)
+    assert (await thaw(storage, Bare, "a")).thread.rev == 4
+
+
+async def test_state_only_copies(storage: Any) -> None:
+    """H12: copies that differ in state alone: the stale one is refused; force overwrites."""
+    await hibernate(storage, bare(n=0))
+    one, two = await thaw(storage, Bare, "a"), await thaw(storage, Bare, "a")
+    one.state["n"], two.state["n"] = 1, 2
+    await hibernate(storage, one)
+    with pytest.raises(ConflictError):
+        await hibernate(storage, two)
+    await hibernate(storage, two, force=True)
+    assert (await thaw(storage, Bare, "a")).state == {"n": 2}
+    two.state["n"] = 3
+    await hibernate(storage, two)
+    with pytest.raises(ConflictError):
+        await hibernate(storage, one)
+
+
+async def test_never_met_overwrites(storage: Any) -> None:
+    """An agent that never met the storage overwrites the checkpoint; the journal that is there stays."""
+    first = bare(n=1)
+    first.thread.append("note", {"n": 1})
+    await hibernate(storage, first)
+    await hibernate(storage, bare(n=2))
+    thawed = await thaw(storage, Bare, "a", journal="exact")
+    assert thawed.state == {"n": 2}
+    assert [entry.payload for entry in thawed.thread] == [{"n": 1}]
+
+
+async def test_force_keeps_everybodys_entries(storage: Any) -> None:
+    """Forced, a stale copy's entries follow those of others, and the copy goes on with the journal as it is."""
+    await hibernate(storage, bare())
+    mine = await thaw(storage, Bare, "a")
+    await note(storage, mine.thread.id, "theirs")
+    mine.thread.append("note", {"text": "mine"})
+    await hibernate(storage, mine, force=True)
+    assert [entry.payload["text"] for entry in mine.thread] == ["theirs", "mine"]
+    mine.thread.append("note", {"text": "more"})
+    await hibernate(storage, mine)
+    assert (await thaw(storage, Bare, "a", journal="exact")).thread.rev == 3
+
+
+async def test_H7_invalid_entry_value_names_its_path(storage: Any) -> None:
+    """A value that cannot be stored is refused with its path before anything is written."""
+    agent = bare()
+    agent.thread.append("note")
+    agent.thread.append("note", {"deep": [1, {"x": object()}]})
+    with pytest.raises(UnstorableError) as caught:
+        await hibernate(storage, agent)
+    assert caught.value.path.endswith("payload.deep[1].x")
+    assert await storage.load_thread(agent.thread.id) is None
+    with pytest.raises(NotFoundError):
+        await thaw(storage, Bare, "a")
+
+
+async def test_repair_pointer_head_and_checkpoint(storage: Any) -> None:
+    """Repair moves a pointer, rebuilds a checkpoint that is gone or malformed, and says what it did."""
+    agent = bare(n=1)
+    agent.thread.append("note")
+    await hibernate(storage, agent)
+    assert not (await care.repair(storage, Bare, "a")).done
+    await note(storage, agent.thread.id, "theirs")
+    assert "moved from revision 1 to 2" in (await care.repair(storage, Bare, "a")).done[0]
+    assert (await thaw(storage, Bare, "a", journal="exact")).thread.rev == 2
+    await storage.delete_checkpoint(KEY)
+    assert "rebuilt" in (await care.repair(storage, Bare, "a")).done[0]
+    assert (await thaw(storage, Bare, "a", journal="exact")).thread.rev == 2
+    await storage.put_checkpoint(KEY, {"state": []})
+    done = (await care.repair(storage, Bare, "a")).done
+    assert "could not be read" in done[0]
+    assert (await thaw(storage, Bare, "a", journal="exact")).thread.rev == 2
+    with pytest.raises(NotFoundError):
+        await care.repair(storage, Bare, "nobody")
+
+
+async def test_H13_delete_agent(storage: Any) -> None:
+    """Deleting an agent takes its journal along, and leaves its neighbours."""
+    for name in ("a", "b"):
+        agent = Bare(name)
+        agent.thread.append("note")
+        await hibernate(storage, agent)
+    await care.delete_agent(storage, Bare, "a")
+    await care.delete_agent(storage, Bare, "a")
+    assert await storage.get_thread_head("bare::a") is None
+    with pytest.raises(NotFoundError):
+        await thaw(storage, Bare, "a")
+    assert (await thaw(storage, Bare, "b")).thread.rev == 1
+    fresh = bare()
+    fresh.thread.append("note")
+    await hibernate(storage, fresh)
+    assert (await thaw(storage, Bare, "a")).thread.rev == 1
+
+
+async def test_H14_compaction(storage: Any) -> None:
+    """After compaction revision and numbers stay; the agent at hand and thaw both go on."""
+    agent = bare()
+    agent.thread.extend([{"kind": "note", "payload": {"n": n}} for n in range(10)])
+    await hibernate(storage, agent)
+    assert await care.compact(storage, agent.thread.id, keep=3) == 7
+    agent.thread.append("note", {"n": 10})
+    await hibernate(storage, agent)
+    thawed = await thaw(storage, Bare, "a", journal="exact")
+    assert (thawed.thread.rev, thawed.thread.first_seq) == (11, 7)
+    assert [entry.seq for entry in thawed.thread] == [7, 8, 9, 10]
+    assert await care.compact(storage, agent.thread.id, keep=0) == 4
+    empty = await thaw(storage, Bare, "a", journal="exact")
+    assert (len(empty.thread), empty.thread.rev) == (0, 11)
+    empty.thread.append("note")
+    await hibernate(storage, empty)
+    assert (await thaw(storage, Bare, "a")).thread.rev == 12
+
+
+async def test_fork_thread(storage: Any) -> None:
+    """A fork has the entries below the border under their numbers; both go on by themselves."""
+    await note(storage, "t", "a", "b", "c")
+    assert (await care.fork_thread(storage, "t", "f", upto=2)).rev == 2
+    await note(storage, "f", "other")
+    assert [e.payload["text"] for e in await storage.load_thread("f")] == ["a", "b", "other"]
+    assert [e.payload["text"] for e in await storage.load_thread("t")] == ["a", "b", "c"]
+
+
+async def test_renamed_type_is_found_by_its_alias(storage: Any) -> None:
+    """What was stored under a former name is thawed under the new one, and stays one agent."""
+    await storage.put_checkpoint(("old_name", "a"), {"agent_type": "old_name", "id": "a", "state": {"n": 1}})
+
+    class Renamed(Agent, agent_type="new_name", aliases=("old_name",)):  # type: ignore[type-arg]
+        pass
+
+    agent = await thaw(storage, Renamed, "a")
+    agent.state["n"] = 2
+    await hibernate(storage, agent)
+    assert (await thaw(storage, Renamed, "a")).state == {"n": 2}
+    with pytest.raises(ThawError) as caught:
+        await thaw(storage, Bare, None, key=("old_name", "a"))
+    assert caught.value.reason == "agent_type_mismatch"
+
+
+# -- the host's transaction, cancellation, lost answers -----------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite-file", "postgres"])
+async def tortoise(request: pytest.FixtureRequest, tmp_path: Any) -> AsyncIterator[TortoiseStorage]:
+    url = f"sqlite://{tmp_path / 'a.db'}" if request.param == "sqlite-file" else request.getfixturevalue("pg_url")
+    async with opened(url, backend=request.param):
+        yield TortoiseStorage()
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "stored"])
+async def test_H9_rolled_back_with_the_host(tortoise: TortoiseStorage, known: bool) -> None:
+    """After the host has rolled a hibernate back, the next one notices and writes it again, instead of conflicting."""
+    agent = bare(n=0)
+    if known:
+        await hibernate(tortoise, agent)
+    for _ in range(2):
+        agent.thread.append("note")
+        agent.state["n"] += 1
+        with pytest.raises(ZeroDivisionError):
+            async with in_transaction("default"):
+                await hibernate(tortoise, agent)
+                agent.thread.append("note")
+                await hibernate(tortoise, agent)
+                assert (await thaw(tortoise, Bare, "a")).thread.rev == agent.thread.rev
+                raise ZeroDivisionError
+    await hibernate(tortoise, agent)
+    thawed = await thaw(tortoise, Bare, "a", journal="exact")
+    assert thawed == agent
+    assert thawed.thread.rev == 4
+
+
+async def test_rolled_back_and_overtaken(tortoise: TortoiseStorage) -> None:
+    """After a rollback somebody else wrote the same version: their state is not overwritten."""
+    mine = bare(n=0)
+    await hibernate(tortoise, mine)
+    theirs = await thaw(tortoise, Bare, "a")
+    mine.state["n"] = 1
+    with pytest.raises(ZeroDivisionError):
+        async with in_transaction("default"):
+            await hibernate(tortoise, mine)
+            raise ZeroDivisionError
+    theirs.state["n"] = 2
+    await hibernate(tortoise, theirs)
+    mine.state["n"] = 3
+    with pytest.raises(ConflictError):
+        await hibernate(tortoise, mine)
+    assert (await thaw(tortoise, Bare, "a")).state == {"n": 2}
+
+
+async def test_conflict_leaves_the_hosts_transaction_usable(tortoise: TortoiseStorage) -> None:
+    """A refused hibernate inside the host's transaction does not poison it."""
+    await hibernate(tortoise, bare(n=0))
+    one, two = await thaw(tortoise, Bare, "a"), await thaw(tortoise, Bare, "a")
+    await hibernate(tortoise, one)
+    async with in_transaction("default"):
+        with pytest.raises(ConflictError):
+            await hibernate(tortoise, two)
+        await note(tortoise, "other", "works")
+    assert len(await tortoise.load_thread("other") or []) == 1
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "guarded"])
+async def test_cancelled_at_every_step(tortoise: TortoiseStorage, first: bool) -> None:
+    """Cancelled at any await: stored whole or not at all, and the same agent hibernates again without a conflict."""
+    seen, ended = set(), 0
+    for steps in range(200):
+        agent = Bare(f"c{steps}", {"n": 0})
+        if not first:
+            agent.thread.append("note")
+            await hibernate(tortoise, agent)
+        agent.thread.append("note")
+        agent.state["n"] = 1
+        task = asyncio.ensure_future(hibernate(tortoise, agent))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        ended += task.done()
+        task.cancel()
+        await asyncio.wait([task])
+        seen.add(await _is_stored(tortoise, agent, first))
+        agent.state["n"] = 2
+        await hibernate(tortoise, agent)
+        assert await thaw(tortoise, Bare, agent.id, journal="exact") == agent
+        if ended > 3:
+            break
+    assert seen == {True, False}
+
+
+async def _is_stored(storage: TortoiseStorage, agent: Bare, first: bool) -> bool:
+    before = 0 if first else 1
+    try:
+        found = await thaw(storage, Bare, agent.id, journal="exact")
+    except NotFoundError:
+        assert await storage.get_thread_head(agent.thread.id) is None
+        return False
+    assert (found.state["n"], found.thread.rev) in ((0, before), (1, before + 1))
+    return bool(found.state["n"])
+
+
+async def test_thaw_beside_a_hibernating_writer(tortoise: TortoiseStorage) -> None:
+    """Read while another task stores: always one moment's state and journal, under the strictest policy."""
+    agent = bare(n=0)
+    await hibernate(tortoise, agent)
+    done = asyncio.Event()
+
+    async def write() -> None:
+        for number in range(1, 80):
+            agent.state["n"] = number
+            agent.thread.append("note", {"n": number})
+            await hibernate(tortoise, agent)
+        done.set()
+
+    async def read() -> int:
+        reads = 0
+        while not done.is_set():
+            found = await thaw(tortoise, Bare, "a", journal="exact")
+            assert found.state["n"] == found.thread.rev
+            reads += 1
+        return reads
+
+    _, *reads = await asyncio.gather(write(), read(), read())
+    assert all(reads)
+
+
+async def test_racing_guarded_hibernates(tortoise: TortoiseStorage) -> None:
+    """Twenty copies of one agent store at once: one wins, the others conflict, and nothing is torn."""
+    await hibernate(tortoise, bare(n=0))
+    copies = [await thaw(tortoise, Bare, "a") for _ in range(20)]
+    for number, copy in enumerate(copies):
+        copy.state["n"] = number
+        if number % 2:
+            copy.thread.append("note", {"n": number})
+    answers = await asyncio.gather(*(hibernate(tortoise, copy) for copy in copies), return_exceptions=True)
+    assert sorted(type(answer).__name__ for answer in answers) == ["ConflictError"] * 19 + ["NoneType"]
+    winner = answers.index(None)
+    thawed = await thaw(tortoise, Bare, "a", journal="exact")
+    assert thawed.state == {"n": winner}
+    assert [entry.payload for entry in thawed.thread] == ([{"n": winner}] if winner % 2 else [])
