@@ -105,6 +105,9 @@ async def _try_save(backing: Backing, agent: AgentLike, data: dict[str, Any], st
     except (ConflictError, InvalidInputError):
         _remember(agent, stored)
         raise
+    except BaseException:
+        _remember(agent, stored.with_attempt(attempt.frozen()))
+        raise
     _remember(agent, stored.after(saved, attempt))
     return saved
 

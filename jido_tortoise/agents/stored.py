@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jido_tortoise import codec
 from jido_tortoise.agents.storage import Checkpoint, Saved, Storage
 from jido_tortoise.agents.thread import Thread
 
@@ -26,7 +27,11 @@ class Attempt:
         """Tell whether this write is what is stored now."""
         if self.over is not None and version != self.over + 1:
             return False
-        return isinstance(data, dict) and _bare(data) == _bare(self.data)
+        return isinstance(data, dict) and codec.canonical(_bare(data)) == codec.canonical(_bare(self.data))
+
+    def frozen(self) -> Attempt:
+        """Answer the same with data of its own: what is in the state goes on changing."""
+        return replace(self, data=codec.loads(codec.dumps(self.data)))
 
 
 def _bare(data: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +110,7 @@ class Stored:
     def after(self, saved: Saved, attempt: Attempt) -> Stored:
         """Answer what is known after a write that was acknowledged."""
         if saved.provisional:  # the host may still roll it back
-            return self.with_attempt(attempt)
+            return self.with_attempt(attempt.frozen())
         pinned = self.pinned if saved.rev is None else None
         return Stored(
             self.storage, self.key, saved.version, self.rev if saved.rev is None else saved.rev, pinned=pinned
