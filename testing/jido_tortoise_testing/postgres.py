@@ -24,7 +24,7 @@ import time
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypedDict, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 T = TypeVar("T")
@@ -55,6 +55,7 @@ _PORT = 5432
 _PROCESSES = Path("/proc")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+_CONNECT_SECONDS = 30
 #: A data directory takes 40 MB and each database 8 MB more: Docker's default /dev/shm of 64 MB is too small.
 _ROOM = 1 << 30
 #: A socket's whole path may have 107 bytes (103 on macOS).
@@ -71,6 +72,21 @@ done
 [ -n "$processes" ] && kill -QUIT $processes; kill -CONT $processes; sleep 0.2
 rm -rf "$1"
 """
+
+
+class _User(TypedDict, total=False):
+    """Whom a process runs as, as arguments of `subprocess`; empty for the user that runs the tests."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+class _Process(_User, total=False):
+    """How the server's programs run, as arguments of `subprocess`."""
+
+    cwd: Path
+    env: dict[str, str]
 
 
 class PostgresError(RuntimeError):
@@ -144,7 +160,7 @@ class PostgresServer:
         self._base = base
         self._folder: Path | None = None
         self._binaries = Path()
-        self._as_user: dict[str, Any] = {}
+        self._as_user: _User = {}
         self._guard: subprocess.Popen[bytes] | None = None
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -254,8 +270,9 @@ class PostgresServer:
         # The guard comes first: from here on whatever ends this process also removes the folder.
         self._guard = _start_guard(self.folder)
         if os.geteuid() == 0:
-            self._as_user = _unprivileged()
-            os.chown(self.folder, self._as_user["user"], self._as_user["group"])
+            user = _unprivileged()
+            self._as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
         self._binaries = self._executable(binaries)
         command = ["initdb", "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
         done = self._run(command)
@@ -275,7 +292,7 @@ class PostgresServer:
         program = [str(self._binaries / command[0]), *command[1:]]
         return subprocess.run(program, capture_output=True, text=True, stdin=subprocess.DEVNULL, **self._process())
 
-    def _process(self) -> dict[str, Any]:
+    def _process(self) -> _Process:
         # PGDATA, PGPORT and their like would speak to initdb and postgres as well.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         return {"cwd": self.folder, "env": {**environment, "LC_ALL": "C"}, **self._as_user}
@@ -289,7 +306,7 @@ class PostgresServer:
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with open(self.folder / "log", "ab") as log:
-            self._server = subprocess.Popen(
+            server = subprocess.Popen(
                 [self._binaries / "postgres", "-D", "data", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -297,7 +314,8 @@ class PostgresServer:
                 start_new_session=True,  # Ctrl-C is meant for the tests; they stop the server when they are done.
                 **self._process(),
             )
-        self._tell_guard(str(self._server.pid))
+        self._server = server
+        self._tell_guard(str(server.pid))
         self._await_ready(time.monotonic() + _START_SECONDS)
 
     def _await_ready(self, deadline: float) -> None:
@@ -374,12 +392,11 @@ def _roomy_base() -> Path:
     return usual if len(str(usual)) <= _LONGEST_BASE else Path("/tmp")
 
 
-def _unprivileged() -> dict[str, Any]:
-    """Name the user that the server runs as when we are root, as arguments of `subprocess`."""
+def _unprivileged() -> pwd.struct_passwd:
+    """Give the user that the server runs as when we are root."""
     for name in ("postgres", "nobody"):
         with suppress(KeyError):
-            user = pwd.getpwnam(name)
-            return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            return pwd.getpwnam(name)
     raise PostgresError("PostgreSQL refuses root, and there is no user `postgres` or `nobody` to run it as")
 
 
@@ -451,7 +468,7 @@ def run_sql(url: str, sql: str) -> list[Any]:
 async def _fetch(url: str, sql: str) -> list[Any]:
     import asyncpg  # needed for a server only, and slow to import
 
-    connection = await asyncpg.connect("postgresql" + url[url.index(":") :], timeout=_STOP_SECONDS)
+    connection = await asyncpg.connect("postgresql" + url[url.index(":") :], timeout=_CONNECT_SECONDS)
     try:
         return list(await connection.fetch(sql))
     finally:

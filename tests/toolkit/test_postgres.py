@@ -273,7 +273,7 @@ def test_binaries_that_the_servers_user_cannot_reach_are_copied(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server as somebody else")
 def test_root_runs_the_server_as_somebody_else(own_pg_server: PostgresServer) -> None:
     """PostgreSQL refuses root; its data belong to the user that it runs as."""
-    assert (own_pg_server.folder / "data").stat().st_uid == postgres._unprivileged()["user"] != 0
+    assert (own_pg_server.folder / "data").stat().st_uid == postgres._unprivileged().pw_uid != 0
 
 
 def test_root_without_anybody_else_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
