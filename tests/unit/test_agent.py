@@ -438,6 +438,13 @@ def test_new_fields_get_their_defaults() -> None:
     assert Shopper.default_restore(data).state == Basket()
 
 
+def test_set_fields_of_a_model_come_back() -> None:
+    """Which fields of a model were set is what was stored, not what is set in a fresh one."""
+    for profile in (Profile(), Profile(name="Ada"), Profile(name="Ada", tags={"a"})):
+        again = Person.default_restore(stored(Person("u", profile))).state
+        assert again.model_fields_set == profile.model_fields_set
+
+
 def test_fresh_state_of_the_host_is_the_default() -> None:
     """Stored state is laid over what the host's own `new` makes (thaw order 2)."""
 

@@ -57,6 +57,7 @@ def test_thread_id_of_odd_names(odd: str) -> None:
     """Characters that no database takes are escaped, so that the thread's id can be stored."""
     assert thread_id_for("shopper", odd).isascii()
     assert "\0" not in thread_id_for("shopper", odd)
+    assert thread_id_for("shopper", odd) != thread_id_for("shopper", "?")
 
 
 @given(names, names)

@@ -178,6 +178,7 @@ async def test_trimmed_ids_are_forgotten(storage: InMemoryStorage) -> None:
     """An id that was trimmed away can come again, as in a table whose row is gone."""
     await storage.append_thread("t", [{"id": "a"}, {"id": "b"}])
     await storage.trim_thread("t", before=1)
+    assert storage.tables._journals["t"].numbers == {"b": 1}
     assert (await storage.append_thread("t", {"id": "a"})).rev == 3
     with pytest.raises(DuplicateEntryError):
         await storage.append_thread("t", {"id": "b", "kind": "other"})
@@ -194,6 +195,8 @@ async def test_read_at_a_head(storage: InMemoryStorage) -> None:
     await storage.trim_thread("t", before=1)
     assert await storage.read_thread("t", head) is None
     await storage.delete_thread("t")
+    assert await storage.read_thread("t", head) is None
+    await storage.append_thread("t", {})
     assert await storage.read_thread("t", head) is None
 
 
