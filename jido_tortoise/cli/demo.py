@@ -25,8 +25,8 @@ def add_to(commands: Any) -> None:
     demo.add_argument(
         "--db",
         metavar="URL",
-        help="where, such as sqlite://agents.db or asyncpg://user@host/db: our tables are upgraded there, and the agents"
-        " removed at the end (default: a SQLite file in a temporary folder)",
+        help="where, such as sqlite://agents.db or asyncpg://user@host/db: our tables are upgraded there, and the"
+        " agents removed at the end (default: a SQLite file in a temporary folder)",
     )
     demo.add_argument("--schema", metavar="NAME", help="the PostgreSQL schema of our tables")
     demo.add_argument(

@@ -9,9 +9,13 @@ import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jido_tortoise.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jido_tortoise.agents.tortoise import TortoiseStorage
+    from jido_tortoise.database import Db
 
 
 def common() -> argparse.ArgumentParser:
@@ -90,7 +94,7 @@ def _tool_section(path: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def opened(options: argparse.Namespace) -> AsyncIterator[Any]:
+async def opened(options: argparse.Namespace) -> AsyncIterator[TortoiseStorage]:
     """Initialise Tortoise by the options for the block, and answer the storage that they mean.
 
     Raises:
@@ -99,7 +103,9 @@ async def opened(options: argparse.Namespace) -> AsyncIterator[Any]:
     from tortoise.context import TortoiseContext
     from tortoise.exceptions import ConfigurationError
 
+    from jido_tortoise.agents.models import JidoCheckpoint
     from jido_tortoise.agents.tortoise import TortoiseStorage
+    from jido_tortoise.database import resolve
 
     settings = settings_of(options)
     async with TortoiseContext() as context:
@@ -107,17 +113,18 @@ async def opened(options: argparse.Namespace) -> AsyncIterator[Any]:
             await context.init(config=settings)
         except (ConfigurationError, ImportError) as error:
             raise ConfigError(f"Tortoise cannot use this config: {error}") from error
-        _refuse_missing_file(options)
+        refuse_missing_file(resolve(options.connection, JidoCheckpoint, schema=options.schema))
         yield TortoiseStorage(connection=options.connection, schema=options.schema)
 
 
-def _refuse_missing_file(options: argparse.Namespace) -> None:
-    """Keep SQLite from making an empty file where none is."""
-    from jido_tortoise.agents.models import JidoCheckpoint
-    from jido_tortoise.database import resolve
+def refuse_missing_file(db: Db) -> None:
+    """Keep SQLite from making an empty file where none is.
+
+    Raises:
+        ConfigError: There is no file.
+    """
     from jido_tortoise.schema.locks import lock_file
 
-    db = resolve(options.connection, JidoCheckpoint, schema=options.schema)
     file = db.client.filename if db.dialect == "sqlite" else ""
     if lock_file(file) and not file.startswith("file:") and not os.path.exists(file):
         raise ConfigError(f"no database file {file}: `jido-tortoise upgrade` makes it", reason="no_file")

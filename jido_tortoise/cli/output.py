@@ -6,7 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 
 def prepare() -> None:
@@ -26,9 +26,14 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def print_line(value: Any) -> None:
-    """Print one value as a line of JSON."""
-    print(json.dumps(value, ensure_ascii=False, default=str))
+def print_line(value: Any, file: TextIO) -> None:
+    """Write one value as a line of JSON."""
+    print(as_json(value), file=file)
+
+
+def as_json(value: Any) -> str:
+    """Answer one value as JSON in one line."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:

@@ -19,8 +19,8 @@ from jido_tortoise.errors import (
 #: What an exit code says. argparse's own errors are 2 as well.
 OK, PROBLEM, USAGE, DATABASE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
 
-_EPILOG = """exit codes: 0 all is well; 1 a problem was found, or what was asked for is not there; 2 the call or the config
-is wrong; 3 the database is not there or refused; 130 interrupted; 141 the reader of the output went away"""
+_EPILOG = """exit codes: 0 all is well; 1 a problem was found, or what was asked for is not there; 2 the call or the
+config is wrong; 3 the database is not there or refused; 130 interrupted; 141 the reader of the output went away"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,7 +29,7 @@ def add_to(commands: Any) -> None:
         "verify",
         parents=[options.connected()],
         help="say whether our tables fit this version, and the cure when not",
-        description="Compare our tables with what this version needs: columns, indexes, guards. Exit code 1: they differ.",
+        description="Compare our tables with what this version needs: columns, indexes, guards; exit code 1 when not.",
     )
     verify.set_defaults(run=_verify)
 

@@ -1,1 +1,1 @@
-"""The main job on real input: conversations go through agents that are hibernated, thawed and compared by three processes."""
+"""The main job on real input: conversations run through agents that hibernate, and three processes take turns."""

@@ -96,7 +96,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether there were conversations, and all of them are stored as the file has them."""
-        return self.compared["agents"] > 0 and self.compared["differing"] == 0
+        return bool(self.compared["agents"] > 0 and self.compared["differing"] == 0)
 
 
 def run_demo(plan: Plan, watcher: Watcher) -> Report:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from jido_tortoise import codec
-from jido_tortoise.agents.thread import Thread
 from jido_tortoise.demo.agent import Heard, Listener
 from jido_tortoise.demo.measure import Tally
 from jido_tortoise.demo.transcripts import BadLine, Conversation, read
@@ -60,16 +59,20 @@ async def run_stage(task: Task, tell: Tell) -> Tally:
 
 async def _begin(jido: Jido, conversation: Conversation, task: Task, tally: Tally, tell: Tell) -> None:
     """Make an agent, let it hear the first half, and leave it hibernated."""
-    thread = Thread(f"{task.run}:{conversation.line}", metadata=conversation.metadata)
-    agent = Listener(conversation.line, partition=task.run, thread=thread)
+    agent = Listener(_id(conversation), partition=task.run)
+    agent.thread.metadata = conversation.metadata
     await _hear(jido, agent, conversation, (len(conversation.messages) + 1) // 2, task, tally)
 
 
 async def _finish(jido: Jido, conversation: Conversation, task: Task, tally: Tally, tell: Tell) -> None:
     """Thaw the agent and let it hear what it has not heard yet."""
     with tally.timed("thaw"):
-        agent = await jido.thaw(Listener, conversation.line)
+        agent = await jido.thaw(Listener, _id(conversation))
     await _hear(jido, agent, conversation, len(conversation.messages), task, tally)
+
+
+def _id(conversation: Conversation) -> str:
+    return f"line-{conversation.line}"
 
 
 async def _hear(jido: Jido, agent: Listener, conversation: Conversation, upto: int, task: Task, tally: Tally) -> None:
@@ -106,7 +109,7 @@ async def _compare(jido: Jido, conversation: Conversation, task: Task, tally: Ta
 async def _difference(jido: Jido, conversation: Conversation, tally: Tally) -> str | None:
     try:
         with tally.timed("thaw"):
-            agent = await jido.thaw(Listener, conversation.line)
+            agent = await jido.thaw(Listener, _id(conversation))
     except _LOSSES as error:
         return f"{type(error).__name__}: {error}"
     tally.entries += len(agent.thread)
