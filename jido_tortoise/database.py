@@ -14,9 +14,10 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar
 
-from tortoise.backends.base.client import BaseDBAsyncClient, TransactionalDBClient
+from tortoise.backends.base.client import TransactionalDBClient
 from tortoise.connection import ConnectionHandler, get_connections
 from tortoise.context import TortoiseContext, get_current_context
 from tortoise.exceptions import ConfigurationError
@@ -65,15 +66,27 @@ class Db:
     @property
     def in_transaction(self) -> bool:
         """Whether the calls of this task run inside a transaction, the host's or ours."""
-        return isinstance(self.client, TransactionalDBClient)
+        return _is_transaction(self.client)
 
     @property
     def root(self) -> Any:
         """The client that a transaction was begun on; tells two databases apart within this process."""
         client = self.client
-        while isinstance(client, TransactionalDBClient):
+        while _is_transaction(client):
             client = client._parent
         return client
+
+
+#: By the client's class: to ask an abstract class takes ten times as long, and every call asks several times.
+_transactional: dict[type, bool] = {}
+
+
+def _is_transaction(client: Any) -> bool:
+    kind = type(client)
+    known = _transactional.get(kind)
+    if known is None:
+        known = _transactional[kind] = issubclass(kind, TransactionalDBClient)
+    return known
 
 
 # -- whose connection ---------------------------------------------------------------------------------------------
@@ -100,7 +113,7 @@ def resolve(
     except ConfigurationError as error:
         raise _config_error(connection, handler) from error
     _refuse_finished(client)
-    dialect = _dialect(client)
+    dialect = _dialect(type(client), client.capabilities.dialect)
     if schema is not None and dialect == "sqlite":
         raise InvalidInputError.at("schema", "None on SQLite, which has no schemas", schema)
     return Db(client, dialect, schema, DEFAULT_TIMEOUT if timeout is None else timeout)
@@ -153,22 +166,22 @@ def _config_error(connection: str | None, handler: ConnectionHandler) -> ConfigE
     )
 
 
-def _dialect(client: BaseDBAsyncClient) -> Dialect:
-    dialect = client.capabilities.dialect
+@cache
+def _dialect(kind: type, dialect: str) -> Dialect:
     if dialect == "sqlite":
         return "sqlite"
-    if dialect == "postgres" and any("asyncpg" in base.__module__ for base in type(client).__mro__):
+    if dialect == "postgres" and any("asyncpg" in base.__module__ for base in kind.__mro__):
         return "postgres"
     raise UnsupportedDatabaseError(
-        f"{dialect} through {type(client).__module__}: jido-tortoise speaks SQLite, and PostgreSQL through asyncpg"
+        f"{dialect} through {kind.__module__}: jido-tortoise speaks SQLite, and PostgreSQL through asyncpg"
         " (a URL that begins with asyncpg://)",
         dialect=dialect,
     )
 
 
-def _refuse_finished(client: BaseDBAsyncClient) -> None:
+def _refuse_finished(client: Any) -> None:
     # A task started inside a transaction keeps its wrapper; on SQLite it would silently write into somebody else's.
-    if isinstance(client, TransactionalDBClient) and client._finalized:
+    if _is_transaction(client) and client._finalized:
         raise TransactionError(
             "this task was started inside a transaction that has ended: start it outside", reason="transaction_finished"
         )
@@ -212,14 +225,47 @@ async def _fetch_joined(db: Db, sql: str, args: Sequence[Any], savepoint: bool) 
 
 
 async def _bounded(db: Db, work: Coroutine[Any, Any, T]) -> T:
-    # Two deadlines: when the server is frozen the first one cancels the statement, and asyncpg then waits for an
-    # answer to that; only the second one gets us out.
     try:
-        with translated():
-            async with asyncio.timeout(db.timeout + GRACE), asyncio.timeout(db.timeout):
-                return await work
+        with translated(), _Deadline(db.timeout):
+            return await work
     except TimeoutError as error:
         raise _timed_out(db) from error
+
+
+class _Deadline:
+    """Two nested `asyncio.timeout` with one timer: a TimeoutError after its seconds, or after `GRACE` more.
+
+    When the server is frozen, the first cancels the statement, and asyncpg then waits for an answer to that; only the
+    second gets us out.
+    """
+
+    __slots__ = ("_cancelled_before", "_expired", "_loop", "_seconds", "_task", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expired = 0
+
+    def __enter__(self) -> None:
+        self._task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]  # we are in a coroutine
+        self._loop = asyncio.get_running_loop()
+        self._cancelled_before = self._task.cancelling()
+        self._timer = self._loop.call_later(self._seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._expired += 1
+        self._task.cancel()
+        if self._expired == 1:
+            self._timer = self._loop.call_later(GRACE, self._expire)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._timer.cancel()
+        if not self._expired:
+            return
+        for _ in range(self._expired):
+            others = self._task.uncancel()
+        # Somebody else's cancellation, should there be one too, goes on as what it is.
+        if kind is asyncio.CancelledError and others <= self._cancelled_before:
+            raise TimeoutError from error
 
 
 def _timed_out(db: Db) -> StorageUnavailableError:
@@ -267,8 +313,10 @@ async def in_thread(db: Db, job: Callable[[sqlite3.Connection], T], *, write: bo
     Raises:
         StorageUnavailableError: The database was locked for longer than its busy_timeout.
     """
+    client = db.client
     with translated():
-        async with _sqlite(db.client) as connection:
+        async with client._lock:
+            connection = client._connection or await _connect_sqlite(client)
             result: T = await _run_job(connection, _Job(job, _FRAMES[write, db.in_transaction]))
             return result
 
@@ -317,15 +365,7 @@ def _undo(connection: sqlite3.Connection, statements: tuple[str, ...]) -> None:
             connection.execute(statement)
 
 
-@asynccontextmanager
-async def _sqlite(client: Any) -> AsyncIterator[Any]:
-    async with client._lock:
-        if client._connection is None:
-            await _connect_sqlite(client)
-        yield client._connection
-
-
-async def _connect_sqlite(client: Any) -> None:
+async def _connect_sqlite(client: Any) -> Any:
     # Not to be cancelled half way: the thread of a lost connection would keep the interpreter from ending.
     try:
         await to_the_end(client.create_connection(with_db=True))
@@ -333,16 +373,23 @@ async def _connect_sqlite(client: Any) -> None:
         if client._connection is not None:
             await to_the_end(client.close())
         raise
+    return client._connection
 
 
 async def _run_job(connection: Any, job: _Job) -> Any:
-    task = asyncio.ensure_future(connection._execute(job, connection._conn))
+    # Awaited as it is: a task around it, to shield it, would cost as much as the job.
     try:
-        return await asyncio.shield(task)
+        return await connection._execute(job, connection._conn)
     except asyncio.CancelledError:
         job.abandoned = True
-        await _settled(task)
+        with suppress(Exception):  # the connection is being closed, which also waits for the job
+            # The thread takes calls in turn: when it has come to this one, the job has ended or will never begin.
+            await to_the_end(connection._execute(_nothing))
         raise
+
+
+def _nothing() -> None:
+    pass
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
@@ -416,7 +463,8 @@ def _runner(db: Db) -> Callable[[str], Coroutine[Any, Any, Any]]:
 
 @asynccontextmanager
 async def _on_sqlite(db: Db) -> AsyncIterator[Db]:
-    async with _sqlite(db.client) as connection:
+    async with db.client._lock:
+        connection = db.client._connection or await _connect_sqlite(db.client)
         wrapper = db.client._in_transaction().connection  # Tortoise's own, so that the host's queries join
         wrapper._connection = connection
         try:

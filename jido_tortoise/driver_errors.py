@@ -7,8 +7,7 @@ that runs in the SQLite thread), so both kinds are looked through to the driver'
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from tortoise.exceptions import BaseORMException, DBConnectionError
@@ -89,16 +88,27 @@ _SQLITE: dict[int, _Meaning] = {
 }
 
 
-@contextmanager
-def translated() -> Iterator[None]:
+def translated() -> AbstractContextManager[None]:
     """Turn a driver's error that leaves the block into ours, with the driver's as its cause."""
-    try:
-        yield
-    except Exception as error:
-        ours = translate(error)
-        if ours is error:
-            raise
-        raise ours from _driver_error(error)
+    return _TRANSLATED
+
+
+class _Translated:
+    """Not a generator, since every statement passes here and nearly none fails."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, Exception):
+            ours = translate(error)
+            if ours is not error:
+                raise ours from _driver_error(error)
+
+
+_TRANSLATED = _Translated()
 
 
 def translate(error: Exception) -> Exception:
