@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from jido_tortoise.agents.storage import ThreadWrite
-from jido_tortoise.agents.thread import Entry
-from jido_tortoise_testing.contract.base import Checks, FullStorage, needs, note, notes, numbers
+from jido_tortoise_testing.contract.base import Checks, FullStorage, loaded, needs, note, notes, numbers, seqs
 from jido_tortoise_testing.contract.repeats import made
 
 Call = Callable[[], Coroutine[Any, Any, object]]
@@ -86,6 +85,7 @@ async def cancelled(call: Call, step: int, *, late: bool, patience: float = 30.0
     done, _ = await asyncio.wait([task], timeout=patience)
     if not done:
         task.cancel()
+        await asyncio.wait([task], timeout=patience)
         pytest.fail(f"await {step}: the call goes on {patience} s after it was cancelled")
     if not task.cancelled():
         task.result()
@@ -253,18 +253,22 @@ class CancellingChecks(Checks):
 
     async def test_cancelled_calls_at_once(self, storage: FullStorage, second: FullStorage) -> None:
         """Calls that are cancelled while others wait behind them leave nobody waiting, and no gap."""
-        tasks = [
-            asyncio.create_task(handle.append_thread("t", Entry("note", {"n": n}, id=str(n))))
-            for n, handle in enumerate([storage, second] * 10)
-        ]
-        for turn, task in enumerate(tasks):
-            if turn % 2:
-                task.cancel()
-            if turn % 3 == 0:
+        for steps in range(12):
+            name = f"t{steps}"
+            tasks = [
+                asyncio.create_task(handle.append_thread(name, note(n)))
+                for n, handle in enumerate([storage, second] * 3)
+            ]
+            for _ in range(steps):
                 await asyncio.sleep(0)
-        _, hung = await asyncio.wait(tasks, timeout=self.patience)
-        assert not hung, f"{len(hung)} calls still wait"
-        assert [task.exception() for task in tasks[::2]] == [None] * 10
-        found = numbers(await storage.load_thread("t"))
-        assert set(found) >= set(range(0, 20, 2))
-        assert len(set(found)) == len(found)
+            for task in tasks[1::2]:
+                task.cancel()
+            _, hung = await asyncio.wait(tasks, timeout=self.patience)
+            for task in hung:
+                task.cancel()
+            await asyncio.gather(*hung, return_exceptions=True)
+            assert not hung, f"{len(hung)} calls still wait after a cancellation at step {steps}"
+            assert [task.exception() for task in tasks[::2]] == [None] * 3
+            thread = await loaded(storage, name)
+            assert seqs(thread) == list(range(len(thread)))
+            assert {0, 2, 4} <= set(numbers(thread))

@@ -288,7 +288,8 @@ async def _unguarded_nothing(_: Broken, real: Method, thread_id: str, entries: A
 instead(
     "DoesNothingForNothing",
     "append_thread",
-    "empty_append_makes_a_head empty_append_bumps_the_time metadata_of_an_empty_append empty_append_checks_the_revision",
+    "empty_append_makes_a_head empty_append_bumps_the_time metadata_of_an_empty_append"
+    " empty_append_checks_the_revision",
     _nothing_for_nothing,
 )
 instead("DoesNothingWhenThere", "append_thread", "empty_append_bumps_the_time", _nothing_when_there)
@@ -683,7 +684,7 @@ instead("CannotDeleteAMissingThread", "delete_thread", "deleting_no_thread_is_no
 instead("DeletesByPattern", "delete_thread", "delete_of_a_thread_leaves_the_others", _by_pattern)
 
 
-@caught_by("deleted_thread_is_at_zero one_winner_makes_the_journal")
+@caught_by("deleted_thread_is_at_zero")
 class GoesOnAfterADelete(Broken):
     """The revision that is expected after a delete is still that from before."""
 
