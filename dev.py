@@ -59,7 +59,6 @@ def test(arguments: list[str]) -> int:
 
 
 def check(arguments: list[str]) -> int:
-    install("test", "check", "docs")
     steps = {
         "format": lambda: run("-m", "ruff", "format", "--check", "."),
         "lint": lambda: run("-m", "ruff", "check", "."),
@@ -73,6 +72,7 @@ def check(arguments: list[str]) -> int:
     if unknown:
         print(f"check: expected some of {', '.join(steps)}, got {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
+    install("test", "check", "docs")
     failed = [name for name in arguments or steps if announced(name) and steps[name]()]
     print(f"\ncheck: {', '.join(failed)} failed" if failed else "\ncheck: all is well")
     return 1 if failed else 0
