@@ -35,7 +35,8 @@ def classes_in(hint: Any) -> Iterator[type]:
 def _resolve(cls: type, name: str) -> Any:
     base, written = _written(cls, name)
     parameters = {parameter.__name__: parameter for parameter in getattr(base, "__type_params__", ())}
-    there = {**vars(sys.modules[base.__module__]), **parameters, cls.__name__: cls, base.__name__: base}
+    module = getattr(sys.modules.get(base.__module__), "__dict__", {})
+    there = {**module, **parameters, cls.__name__: cls, base.__name__: base}
     return get_type_hints(SimpleNamespace(__annotations__={name: written}), there, include_extras=True)[name]
 
 

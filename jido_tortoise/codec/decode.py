@@ -86,6 +86,8 @@ def from_fields(cls: type[T], fields: Mapping[str, Any], *, path: str = "value")
         made: T = _build(cls, shape, fields)
     except Malformed as bad:
         raise _corrupt(bad, path) from bad.__cause__
+    except RecursionError as error:
+        raise _unreadable(error, path) from error
     return made
 
 
@@ -103,22 +105,33 @@ def _value(tree: Any, path: str) -> Any:
         raise _unreadable(error, path) from error
 
 
+# One level of a value may take four calls at most: a hundred levels must fit on the stack of a busy host.
+
+
 def _decode(tree: Any) -> Any:
     """Turn a tree into its value; the tree is ours alone, so what needs no change stays where it is."""
     if type(tree) is dict:
-        marked = [key for key in tree if key.startswith(MARK)]
-        return _decode_tag(tree, marked) if marked else _decode_dict(tree)
+        return _decode_dict(tree)
     return _decode_list(tree) if type(tree) is list else tree
 
 
-def _decode_dict(tree: dict[str, Any]) -> dict[str, Any]:
+def _decode_dict(tree: dict[str, Any]) -> Any:
+    for key in tree:
+        if key.startswith(MARK):
+            return _decode_tag(tree, key)
+    return _decode_values(tree, step_to)
+
+
+def _decode_values(tree: dict[str, Any], step: Callable[[str], str]) -> dict[str, Any]:
     key = ""
     try:
         for key, item in tree.items():
-            if type(item) is dict or type(item) is list:
-                tree[key] = _decode(item)
+            if type(item) is dict:
+                tree[key] = _decode_dict(item)
+            elif type(item) is list:
+                _decode_list(item)
     except Malformed as bad:
-        bad.within(step_to(key))
+        bad.within(step(key))
         raise
     return tree
 
@@ -127,24 +140,45 @@ def _decode_list(tree: list[Any]) -> list[Any]:
     index = 0
     try:
         for index, item in enumerate(tree):
-            if type(item) is dict or type(item) is list:
-                tree[index] = _decode(item)
+            if type(item) is dict:
+                tree[index] = _decode_dict(item)
+            elif type(item) is list:
+                _decode_list(item)
     except Malformed as bad:
         bad.within(f"[{index}]")
         raise
     return tree
 
 
-def _decode_tag(tree: dict[str, Any], marked: list[str]) -> Any:
-    if marked[0].startswith(_KEY):
-        return _decode_dict(_unescape_keys(tree))
-    if len(marked) > 1:
-        raise Malformed("two tags in one object")
-    if marked[0] == _TYPE:
+def _decode_tag(tree: dict[str, Any], name: str) -> Any:
+    if name.startswith(_KEY):
+        # What a key is once it is unescaped is never looked at as a tag.
+        return _decode_values(_unescape_keys(tree), step_to)
+    if name == _TYPE:
         return _decode_object(tree)
     if len(tree) > 1:
-        raise Malformed(f"other keys beside the tag {_short(marked[0])}")
-    return _decode_content(marked[0], tree[marked[0]])
+        raise Malformed(f"other keys beside the tag {_short(name)}")
+    content, make = tree[name], _CONTAINERS.get(name)
+    if make is None:
+        return _guarded(name, _scalar(name), content)
+    if type(content) is not list:
+        raise Malformed(f"no list in the tag {name}")
+    return _guarded(name, make, _decode_list(content))
+
+
+def _scalar(name: str) -> Callable[[Any], Any]:
+    if name not in DECODERS:
+        raise Malformed(f"the tag {_short(name)}, which this version does not know")
+    return DECODERS[name]
+
+
+def _guarded(name: str, make: Callable[[Any], Any], content: Any) -> Any:
+    try:
+        return make(content)
+    except (Malformed, MemoryError, RecursionError):
+        raise
+    except Exception as error:  # also what a host's __hash__ or __eq__ raises
+        raise Malformed(f"not what belongs in the tag {name}: {type(error).__name__}") from error
 
 
 def _unescape_keys(tree: dict[str, Any]) -> dict[str, Any]:
@@ -168,58 +202,36 @@ def _unescape_key(key: str) -> str:
     return plain
 
 
-def _decode_content(name: str, content: Any) -> Any:
-    decoder = DECODERS.get(name) or _CONTAINERS.get(name)
-    if decoder is None:
-        raise Malformed(f"the tag {_short(name)}, which this version does not know")
-    try:
-        return decoder(content)
-    except (Malformed, MemoryError):
-        raise
-    except Exception as error:  # also what a host's __hash__ or __eq__ raises
-        raise Malformed(f"not what belongs in the tag {name}: {type(error).__name__}") from error
-
-
-def _items(content: Any) -> list[Any]:
-    if type(content) is not list:
-        raise Malformed("not a list")
-    return _decode_list(content)
-
-
-def _to_set(content: Any) -> set[Any]:
-    items = _items(content)
+def _to_set(items: list[Any]) -> set[Any]:
     found = set(items)
     if len(found) < len(items):
         raise Malformed("the same element twice")
     return found
 
 
-def _to_map(content: Any) -> dict[Any, Any]:
-    pairs = _items(content)
+def _to_map(pairs: list[Any]) -> dict[Any, Any]:
     found = dict(pairs)
     if len(found) < len(pairs) or not all(type(pair) is list for pair in pairs):
         raise Malformed("not pairs with different keys")
     return found
 
 
-def _to_member(content: Any) -> Enum:
-    name, member = _items(content)
+def _to_member(items: list[Any]) -> Enum:
+    name, member = items
     known = _registered(name)
     cls: Any = known.cls
     if known.shape is not None:
         raise Malformed(f"{_short(name)}, which is registered for {cls.__qualname__}, and that is no Enum")
-    found = cls(member) if issubclass(cls, Flag) else cls.__members__.get(member)
-    if type(found) is not cls:
-        raise Malformed(
-            f"{cls.__qualname__} has no member {_short(member)}; give it back to the class, or an alias for it"
-        )
-    return found  # type: ignore[no-any-return]
+    found: Enum | None = cls(member) if issubclass(cls, Flag) else cls.__members__.get(member)
+    if found is None or type(found) is not cls:
+        raise Malformed(f"{cls.__qualname__} has no member {_short(member)}; give it back, if only as an alias")
+    return found
 
 
-_CONTAINERS: dict[str, Callable[[Any], Any]] = {
-    MARK + "tuple": lambda content: tuple(_items(content)),
+_CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
+    MARK + "tuple": tuple,
     MARK + "set": _to_set,
-    MARK + "frozenset": lambda content: frozenset(_to_set(content)),
+    MARK + "frozenset": lambda items: frozenset(_to_set(items)),
     MARK + "map": _to_map,
     MARK + "enum": _to_member,
 }
@@ -229,26 +241,23 @@ def _decode_object(tree: dict[str, Any]) -> Any:
     known = _registered(tree.pop(_TYPE))
     if known.shape is None:
         raise Malformed(f"an object, but {known.cls.__qualname__} is an Enum")
-    for name, content in tree.items():
-        tree[name] = _decode_field(name, content)
-    return _build(known.cls, known.shape, tree)
+    for name in tree:
+        if name.startswith(MARK):
+            raise Malformed(f"the tag {_short(name)} beside {_TYPE}")
+    return _build(known.cls, known.shape, _decode_values(tree, _step_to_field))
+
+
+def _step_to_field(name: str) -> str:
+    return "" if name in BESIDE_FIELDS else f".{name}"
 
 
 def _build(cls: type, shape: Shape, fields: Mapping[str, Any]) -> Any:
     try:
         return shape.build(fields)
-    except (Malformed, MemoryError):
+    except (Malformed, MemoryError, RecursionError):
         raise
     except Exception as error:  # a default factory of the host's, a property without a setter
         raise Malformed(f"{cls.__qualname__} cannot be rebuilt: {type(error).__name__}") from error
-
-
-def _decode_field(name: str, content: Any) -> Any:
-    try:
-        return _decode(content)
-    except Malformed as bad:
-        bad.within("" if name in BESIDE_FIELDS else f".{name}")
-        raise
 
 
 def _registered(name: Any) -> registry.Registered:

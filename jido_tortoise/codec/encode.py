@@ -254,13 +254,17 @@ def _step_to_field(name: str) -> str:
 
 
 def _settled(tree: Any) -> Any:
-    """Bring the pairs of maps, and then the elements of sets, into an order of their own."""
+    """Bring the pairs of maps, and then the elements of sets, into an order of their own, in place."""
     if type(tree) is list:
-        return [_settled(item) for item in tree]
-    if type(tree) is not dict:
-        return tree
-    settled = {key: _settled(item) for key, item in tree.items()}
-    for name in ("map", "set", "frozenset"):
-        if MARK + name in settled:
-            settled[MARK + name].sort(key=text.ordered)
-    return settled
+        for item in tree:
+            _settled(item)
+    elif type(tree) is dict:
+        for key, item in tree.items():
+            _settled(item)
+            if key in _UNORDERED:
+                item.sort(key=text.ordered)
+    return tree
+
+
+#: Tags whose elements have no order; a user's key never looks like one.
+_UNORDERED = frozenset(MARK + name for name in ("map", "set", "frozenset"))
