@@ -79,8 +79,8 @@ class InvalidInputError(JidoError, ValueError):
     @classmethod
     def at(cls, path: str, expected: str, got: object, **facts: Any) -> InvalidInputError:
         """Build the error from where it is, what was expected there, and what stood there."""
-        shown = got if isinstance(got, _Said) else _shorten(got)
-        return cls(f"{path}: expected {expected}, got {shown}", path=path, expected=expected, got=got, **facts)
+        what = got if isinstance(got, _Said) else shown(got)
+        return cls(f"{path}: expected {expected}, got {what}", path=path, expected=expected, got=got, **facts)
 
 
 class _Said(str):
@@ -92,8 +92,12 @@ def said(text: str) -> _Said:
     return _Said(text)
 
 
-def _shorten(value: object, most: int = 80) -> str:
-    text = repr(value)
+def shown(value: object, most: int = 80) -> str:
+    """Describe any value in a few words, for a message."""
+    try:
+        text = repr(value)
+    except Exception:  # an int of more digits than Python prints, or a __repr__ of the host's that fails
+        return f"a {type(value).__name__} that cannot be printed"
     return text if len(text) <= most else f"{text[:most]}... ({type(value).__name__})"
 
 

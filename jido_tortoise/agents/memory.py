@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from jido_tortoise import codec, seams
+from jido_tortoise import codec, seams, telemetry
 from jido_tortoise.agents import checks, keys, rules
 from jido_tortoise.agents.rules import EncodedCheckpoint, EncodedEntry, StoredEntry
 from jido_tortoise.agents.storage import (
@@ -22,6 +23,10 @@ from jido_tortoise.agents.storage import (
 )
 from jido_tortoise.agents.thread import Entry, Thread
 from jido_tortoise.errors import AlreadyExistsError, CorruptRowError, NotFoundError
+
+S = TypeVar("S")
+T = TypeVar("T")
+P = ParamSpec("P")
 
 _CAPABILITIES: frozenset[Capability] = frozenset(
     {"compare_and_set", "atomic_save", "head", "list", "trim", "copy", "repair"}
@@ -85,6 +90,30 @@ class MemoryTables:
     _journals: dict[str, _Journal] = field(default_factory=dict)
 
 
+def _told(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Tell telemetry of every call, as the storage on Tortoise does."""
+    name = method.__name__
+
+    @wraps(method)
+    async def told(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+        named = {"thread_id": args[0]} if args and "thread" in name else {}
+        with telemetry.operation(name, **named) as span:
+            answer = await method(self, *args, **kwargs)
+            span.set(**_facts(answer))
+            return answer
+
+    return cast(Callable[Concatenate[S, P], Coroutine[Any, Any, T]], told)
+
+
+def _facts(answer: Any) -> dict[str, Any]:
+    facts = {name: getattr(answer, name) for name in ("rev", "version") if hasattr(answer, name)}
+    if isinstance(answer, Appended | Thread):
+        facts["count"] = len(answer.entries)
+    return facts | ({"count": answer} if isinstance(answer, int) else {})
+
+
 class InMemoryStorage:
     """Checkpoints and journals in dicts, as JSON: nothing that is stored is shared with who stored it.
 
@@ -115,6 +144,7 @@ class InMemoryStorage:
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
+    @_told
     async def put_checkpoint(self, key: Any, data: Any, *, expected_version: int | None = None) -> Checkpoint:
         """Store data under the key, over what was there, or only over that version (0: over nothing).
 
@@ -141,6 +171,7 @@ class InMemoryStorage:
         self.tables._checkpoints[encoded.key_hash] = row
         return row
 
+    @_told
     async def get_checkpoint(self, key: Any) -> Checkpoint | None:
         """Answer what is stored under the key; None when nothing is (a stored None is a Checkpoint)."""
         return self._read(key)
@@ -149,12 +180,14 @@ class InMemoryStorage:
         row = self.tables._checkpoints.get(keys.key_hash(key))
         return None if row is None else _checkpoint(key, _decoded(key, row), row)
 
+    @_told
     async def delete_checkpoint(self, key: Any) -> None:
         """Remove what is stored under the key; nothing happens when nothing is."""
         self.tables._checkpoints.pop(keys.key_hash(key), None)
 
     # -- journals -----------------------------------------------------------------------------------------------------
 
+    @_told
     async def append_thread(
         self,
         thread_id: str,
@@ -213,6 +246,7 @@ class InMemoryStorage:
         journal.add(rows, now)
         return first
 
+    @_told
     async def load_thread(
         self, thread_id: str, *, from_seq: int = 0, limit: int | None = None, tail: int | None = None
     ) -> Thread | None:
@@ -232,10 +266,12 @@ class InMemoryStorage:
         start = max(from_seq if tail is None else journal.rev - tail, journal.first_seq)
         return _thread(thread_id, journal, start, journal.rev if limit is None else start + limit)
 
+    @_told
     async def delete_thread(self, thread_id: str) -> None:
         """Remove the journal with its head; nothing happens when there is none."""
         self.tables._journals.pop(rules.check_thread_id(thread_id), None)
 
+    @_told
     async def get_thread_head(self, thread_id: str) -> ThreadHead | None:
         """Answer a journal's head without reading entries; also that of a journal that has none."""
         rules.check_thread_id(thread_id)
@@ -272,6 +308,7 @@ class InMemoryStorage:
             if self.tables._journals.get(thread_id) is not journal:  # deleted meanwhile
                 return
 
+    @_told
     async def trim_thread(self, thread_id: str, *, before: int) -> int:
         """Drop the entries with a number below `before`, and answer how many; revision and numbers stay as they are."""
         rules.check_thread_id(thread_id)
@@ -283,6 +320,7 @@ class InMemoryStorage:
         journal.drop(count)
         return count
 
+    @_told
     async def copy_thread(self, source: str, target: str, *, upto: int | None = None) -> ThreadHead:
         """Copy the entries below `upto` (all when None) into a new journal, with the same numbers.
 
@@ -309,6 +347,7 @@ class InMemoryStorage:
 
     # -- both together ------------------------------------------------------------------------------------------------
 
+    @_told
     async def save(
         self,
         key: Any,
@@ -337,6 +376,7 @@ class InMemoryStorage:
             self._add(thread.id, rows, metadata)
         return Saved(version=self._put(encoded).version, rev=rev)
 
+    @_told
     async def fetch(self, key: Any) -> tuple[Checkpoint, ThreadHead | None] | None:
         """Answer the checkpoint and the head of the journal that it points at, read at one moment."""
         checkpoint = self._read(key)
@@ -345,6 +385,7 @@ class InMemoryStorage:
         pointer = keys.pointer_of(checkpoint.data)
         return checkpoint, None if pointer is None else self._head(pointer[0])
 
+    @_told
     async def read_thread(self, thread_id: str, head: ThreadHead) -> Thread | None:
         """Answer the journal as it was at that head; None when it was trimmed since."""
         journal = self.tables._journals.get(thread_id)
@@ -354,6 +395,7 @@ class InMemoryStorage:
         entries = rules.decode_entries(journal.stored(head.first_seq, head.rev), thread_id)
         return Thread._loaded(thread_id, head.rev, head.first_seq, head.metadata, created_ms, updated_ms, entries)
 
+    @_told
     async def delete_agent(self, key: Any, thread_id: str | None = None) -> None:
         """Remove the checkpoint, the journal that it points at, and that journal, together."""
         named = None if thread_id is None else rules.check_thread_id(thread_id)
@@ -363,6 +405,7 @@ class InMemoryStorage:
 
     # -- lists --------------------------------------------------------------------------------------------------------
 
+    @_told
     async def list_checkpoints(
         self, *, agent_type: str | None = None, partition: str | None = None, limit: int = 100, after: str | None = None
     ) -> Page:
@@ -389,6 +432,7 @@ class InMemoryStorage:
             more = rules.cursor_of(*_place_of(rows[limit - 1]), agent_type=agent_type, partition=partition)
         return Page(items=tuple(_info(row) for row in rows[:limit]), next=more)
 
+    @_told
     async def count_checkpoints(self, *, agent_type: str | None = None, partition: str | None = None) -> int:
         """Count what `list_checkpoints` would list."""
         rules.check_filters(agent_type, partition)
@@ -404,11 +448,13 @@ class InMemoryStorage:
 
     # -- repair -------------------------------------------------------------------------------------------------------
 
+    @_told
     async def repair_thread(self, thread_id: str) -> str | None:
         """Answer None: head and entries are one object here, and never disagree."""
         rules.check_thread_id(thread_id)
         return None
 
+    @_told
     async def read_raw_checkpoint(self, key: Any) -> tuple[str, int] | None:
         """Answer a checkpoint's stored text and version without decoding it; None when there is none."""
         row = self.tables._checkpoints.get(keys.key_hash(key))
