@@ -10,17 +10,20 @@ from typing import Any, TypeVar, cast
 from tortoise import Tortoise
 from tortoise.connection import get_connection
 from tortoise.context import TortoiseContext
+from tortoise.exceptions import ConfigurationError
 
 from jido_tortoise.agents import care, persist
 from jido_tortoise.agents.agent import AgentLike
 from jido_tortoise.agents.care import Repair
+from jido_tortoise.agents.home import fresh
 from jido_tortoise.agents.keys import thread_id_for
 from jido_tortoise.agents.persist import Journal
 from jido_tortoise.agents.resolve import StorageLike, resolve_storage
 from jido_tortoise.agents.storage import Listing, Page, Storage, ThreadHead
 from jido_tortoise.agents.tortoise import TortoiseStorage
-from jido_tortoise.errors import InvalidInputError, NotFoundError
+from jido_tortoise.errors import ConfigError, InvalidInputError, NotFoundError
 from jido_tortoise.schema import apps, create, verify
+from jido_tortoise.schema.apps import Config, read_config
 
 A = TypeVar("A", bound=AgentLike)
 
@@ -67,9 +70,7 @@ class Jido:
         try:
             return await self.thaw(cls, id, key=key, journal=journal)
         except NotFoundError:
-            agent = cast(A, cls.new(id, partition=self.partition))  # type: ignore[attr-defined]
-        if state is not None:
-            agent.state = state
+            agent = fresh(cls, id, self.partition, state)
         persist.remember_absent(self.storage, agent, key)
         return agent
 
@@ -140,13 +141,51 @@ class Jido:
         """
         return _connected(url, schema, partition)
 
+    @staticmethod
+    def lifespan(
+        config: Config, *, upgrade: bool = False, schema: str | None = None, partition: str | None = None
+    ) -> AbstractAsyncContextManager[Jido]:
+        """Open Tortoise from a service's own config, see that our tables fit, and close it at the end.
+
+        For the lifespan of FastAPI, Starlette, Litestar and others whose requests run in tasks of their own: these find
+        it as well, which is why a process has one at a time.
+
+        Args:
+            config: The service's Tortoise config: the dict, a TortoiseConfig, or "module.NAME".
+            upgrade: Whether to bring our tables to the newest version; several workers may do so at once. They are
+                verified otherwise.
+            schema: The PostgreSQL schema of our tables.
+            partition: As in Jido.
+
+        Raises:
+            SchemaError: Our tables are missing or old, or somebody else's; the message names the cure.
+            ConfigError: The config is none, has no app of ours, or another one is open in this process.
+        """
+        return _serving(read_config(config), upgrade, schema, partition)
+
 
 @asynccontextmanager
 async def _connected(url: str, schema: str | None, partition: str | None) -> AsyncIterator[Jido]:
-    config = {"connections": {"default": url}, "apps": apps()}
+    config = read_config({"connections": {"default": url}, "apps": apps()})
     async with TortoiseContext():
         await Tortoise.init(config=config)
         if get_connection("default").capabilities.dialect == "sqlite":
+            await create(schema=schema)
+        else:
+            await verify(schema=schema)
+        yield Jido(TortoiseStorage(schema=schema), partition=partition)
+
+
+@asynccontextmanager
+async def _serving(
+    settings: dict[str, Any], upgrade: bool, schema: str | None, partition: str | None
+) -> AsyncIterator[Jido]:
+    async with TortoiseContext():
+        try:
+            await Tortoise.init(config=settings, _enable_global_fallback=True)
+        except ConfigurationError as error:
+            raise ConfigError(f"Tortoise cannot be opened: {error}") from error
+        if upgrade:
             await create(schema=schema)
         else:
             await verify(schema=schema)

@@ -62,7 +62,7 @@ class Home(Generic[A]):
         return live
 
     def _new(self, id: Any, key: Any, state: Any) -> A:
-        agent = _made(self.cls, id, self.partition, state)
+        agent = fresh(self.cls, id, self.partition, state)
         if self.scope is not None:
             agent.thread = Thread(self._thread_id(self.scope, id))  # type: ignore[attr-defined]
         persist.remember_absent(self.storage, agent, key)
@@ -84,7 +84,8 @@ def check_scope(scope: Any) -> str | None:
     return None if scope is None else str(scope)
 
 
-def _made(cls: type[A], id: Any, partition: str | None, state: Any) -> A:
+def fresh(cls: type[A], id: Any, partition: str | None, state: Any) -> A:
+    """Make an agent that was never stored, with this state, or its own first one when that is None."""
     if state is not None and getattr(cls.new, "__func__", None) is Agent.new.__func__:  # type: ignore[attr-defined]
         return cls(id, state, partition=partition)  # type: ignore[call-arg]
     agent: A = cls.new(id, partition=partition)  # type: ignore[attr-defined]
