@@ -37,6 +37,7 @@ from jido_tortoise.errors import (
     InvalidInputError,
     UnstorableError,
     said,
+    shown,
 )
 
 # -- arguments --------------------------------------------------------------------------------------------------------
@@ -298,10 +299,10 @@ def duplicate_ids(thread_id: str, ids: Iterable[str]) -> DuplicateEntryError:
 def version_conflict(key: Any, expected: int, actual: int | None) -> ConflictError:
     """Say that a checkpoint is not at the version that a write expects; `actual` None: there is none."""
     if expected == 0:
-        message = f"there is a checkpoint under {key!r} already, at version {actual}"
+        message = f"there is a checkpoint under {shown(key)} already, at version {actual}"
         return AlreadyExistsError(message, key=key, expected=0, actual=actual)
     stands = f"version {actual}" if actual else "no checkpoint"
-    message = f"under {key!r} is {stands}, expected was version {expected}: load it again and repeat"
+    message = f"under {shown(key)} is {stands}, expected was version {expected}: load it again and repeat"
     return ConflictError(message, key=key, expected=expected, actual=actual or 0)
 
 

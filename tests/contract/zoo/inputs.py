@@ -10,7 +10,7 @@ from jido_tortoise.agents.storage import Page
 from jido_tortoise.agents.thread import Entry
 from jido_tortoise.errors import InvalidEntryError, InvalidInputError
 
-from .cage import Broken, Method, add, as_list, fields_of, instead, replace
+from .cage import Broken, DriverError, Method, add, as_list, fields_of, instead, replace
 
 
 def tidy(name: Any) -> str:
@@ -103,6 +103,18 @@ async def _writes_the_good(_: Broken, real: Method, thread_id: str, entries: Any
     return await real(thread_id, entries, **more)
 
 
+async def _prints(_: Broken, real: Method, thread_id: str, entries: Any, **more: Any) -> Any:
+    try:
+        return await real(thread_id, entries, **more)
+    except InvalidInputError as error:
+        try:
+            repr(error.facts)
+        except Exception as problem:
+            raise DriverError("cannot say what is wrong") from problem
+        raise
+
+
+instead("PrintsWhatItRefuses", "append_thread", "refusals_of_what_cannot_be_printed", _prints)
 instead("WrapsWhatIsNoEntry", "append_thread", "what_is_no_entry", _wraps)
 instead("SkipsWhatIsNoEntry", "append_thread", "what_is_no_entry", _skips)
 instead("TakesFalsyForNoEntries", "append_thread", "what_is_no_list_of_entries", _falsy_is_empty)
