@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import Any, Literal, TypeVar
 
 from tortoise.backends.base.client import TransactionalDBClient
+from tortoise.backends.base.config_generator import expand_db_url
 from tortoise.connection import ConnectionHandler, get_connections
 from tortoise.context import TortoiseContext, get_current_context
 from tortoise.exceptions import ConfigurationError
@@ -112,11 +114,32 @@ def resolve(
         client = handler.get(connection or _alias_of(model, context))
     except ConfigurationError as error:
         raise _config_error(connection, handler) from error
+    except ImportError as error:
+        raise _no_driver(error) from error
     _refuse_finished(client)
     dialect = _dialect(type(client), client.capabilities.dialect)
     if schema is not None and dialect == "sqlite":
         raise InvalidInputError.at("schema", "None on SQLite, which has no schemas", schema)
     return Db(client, dialect, schema, DEFAULT_TIMEOUT if timeout is None else timeout)
+
+
+def require_drivers(connections: Mapping[str, Any]) -> None:
+    """Refuse connections whose driver is not installed, before Tortoise fails on them half way.
+
+    Raises:
+        ConfigError: `missing_driver`; names the extra to install.
+    """
+    for info in connections.values():
+        engine = expand_db_url(info)["engine"] if isinstance(info, str) else info.get("engine", "")
+        try:
+            import_module(engine)
+        except ImportError as error:
+            raise _no_driver(error) from error
+
+
+def _no_driver(error: ImportError) -> ConfigError:
+    cure = ': pip install "jido-tortoise[asyncpg]"' if error.name == "asyncpg" else ""
+    return ConfigError(f"the driver {error.name!r} is not installed{cure}", reason="missing_driver", driver=error.name)
 
 
 def _context() -> TortoiseContext:
@@ -363,6 +386,13 @@ def _undo(connection: sqlite3.Connection, statements: tuple[str, ...]) -> None:
     if connection.in_transaction:
         for statement in statements:
             connection.execute(statement)
+
+
+def all_rows(connection: sqlite3.Connection, sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
+    """Run a statement within a job and answer its rows, to the last: RETURNING has not written before."""
+    cursor = connection.cursor()
+    cursor.row_factory = None  # Tortoise's makes an object of each row, which we would take apart again
+    return cursor.execute(sql, values).fetchall()
 
 
 async def _connect_sqlite(client: Any) -> Any:

@@ -21,6 +21,7 @@ from jido_tortoise.agents.persist import Journal
 from jido_tortoise.agents.resolve import StorageLike, resolve_storage
 from jido_tortoise.agents.storage import Listing, Page, Storage, ThreadHead
 from jido_tortoise.agents.tortoise import TortoiseStorage
+from jido_tortoise.database import require_drivers
 from jido_tortoise.errors import ConfigError, InvalidInputError, NotFoundError
 from jido_tortoise.schema import apps, create, verify
 from jido_tortoise.schema.apps import Config, read_config
@@ -167,6 +168,7 @@ class Jido:
 @asynccontextmanager
 async def _connected(url: str, schema: str | None, partition: str | None) -> AsyncIterator[Jido]:
     config = read_config({"connections": {"default": url}, "apps": apps()})
+    require_drivers(config["connections"])
     async with TortoiseContext():
         await Tortoise.init(config=config)
         if get_connection("default").capabilities.dialect == "sqlite":
@@ -180,6 +182,7 @@ async def _connected(url: str, schema: str | None, partition: str | None) -> Asy
 async def _serving(
     settings: dict[str, Any], upgrade: bool, schema: str | None, partition: str | None
 ) -> AsyncIterator[Jido]:
+    require_drivers(settings["connections"])
     async with TortoiseContext():
         try:
             await Tortoise.init(config=settings, _enable_global_fallback=True)
