@@ -64,7 +64,7 @@ def moment(value: object, path: str, error: type[InvalidInputError] = InvalidInp
 
 def string_map(value: object, path: str, error: type[InvalidInputError] = InvalidInputError) -> dict[str, Any]:
     """Answer a new dict of what is in the mapping, whose keys must be strings."""
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise error.at(path, "a dict with string keys", value)
     for key in value:
         if type(key) is not str:

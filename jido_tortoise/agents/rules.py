@@ -165,18 +165,16 @@ def decode_entry(row: StoredEntry, thread_id: str) -> Entry:
 
 def decode_entries(rows: Sequence[Sequence[Any]], thread_id: str) -> list[Entry]:
     """Make the entries of many rows, which are like StoredEntry; a malformed one is a CorruptRowError that names it."""
-    make, loads = Entry._make, codec.loads
+    if not rows:
+        return []
+    seqs, ids, ats, kinds, *texts = zip(*rows, strict=True)
     try:
-        entries = [
-            make(id, seq, at_ms, kind, loads(payload), {} if refs == "{}" else loads(refs))
-            for seq, id, at_ms, kind, payload, refs in rows
-        ]
-    except CorruptRowError:  # once more, one by one, to say which
+        payloads, refs = map(codec.loads_each, texts)
+    except CorruptRowError:
+        payloads = refs = []
+    if {*map(type, payloads), *map(type, refs)} != {dict}:  # once more, one by one, to say which
         return [decode_entry(StoredEntry(*row), thread_id) for row in rows]
-    for entry in entries:
-        if type(entry.payload) is not dict or type(entry.refs) is not dict:
-            raise corrupt_entry(thread_id, entry.seq, "payload or refs is no map")
-    return entries
+    return list(map(Entry._make, ids, seqs, ats, kinds, payloads, refs))
 
 
 def corrupt_entry(thread_id: str, seq: int, what: str, cause: CorruptRowError | None = None) -> CorruptRowError:

@@ -15,6 +15,7 @@ from jido_tortoise.errors import DuplicateEntryError, InvalidEntryError, Invalid
 
 #: The fields of an entry, in the order in which they are shown.
 FIELDS: Final = ("id", "seq", "at", "kind", "payload", "refs")
+_KNOWN: Final = frozenset(FIELDS)
 
 _seq_of = attrgetter("seq")
 
@@ -87,7 +88,7 @@ class Entry(_Fields):
         at: int | datetime | None = None,
     ) -> Entry:
         """Check every field, then make the entry."""
-        return _checked({"id": id, "seq": seq, "at": at, "kind": kind, "payload": payload, "refs": refs}, "entry")
+        return _checked("entry", id, seq, at, kind, payload, refs)
 
     #: The same without a look at the values: for what was checked when it was written.
     _make = staticmethod(_make)
@@ -95,12 +96,11 @@ class Entry(_Fields):
     @classmethod
     def from_map(cls, fields: Mapping[str, Any], *, path: str = "entry") -> Entry:
         """Make an entry of a mapping with its fields; None and False stand for the default, 0 and {} for themselves."""
-        if not isinstance(fields, Mapping):
+        if type(fields) is not dict and not isinstance(fields, Mapping):
             raise InvalidEntryError.at(path, "an Entry, or a mapping with its fields", fields)
-        for name in fields:
-            if name not in FIELDS:
-                raise _unknown(name, fields, path)
-        return _checked({name: None if value is False else value for name, value in fields.items()}, path)
+        if not fields.keys() <= _KNOWN:
+            raise _unknown(next(name for name in fields if name not in _KNOWN), fields, path)
+        return _checked(path, *[None if value is False else value for value in map(fields.get, FIELDS)])
 
     @property
     def at(self) -> datetime:
@@ -140,9 +140,8 @@ class Entry(_Fields):
 _values = attrgetter("id", "seq", "at_ms", "kind", "payload", "refs")
 
 
-def _checked(fields: Mapping[str, Any], path: str) -> Entry:
-    """Make an entry of fields with the right names; a missing one and None stand for the default."""
-    id, seq, at, kind, payload, refs = map(fields.get, FIELDS)
+def _checked(path: str, id: Any, seq: Any, at: Any, kind: Any, payload: Any, refs: Any, /) -> Entry:
+    """Make an entry of any values; None stands for the default."""
     wrong = InvalidEntryError
     return _make(
         seams.new_id("entry_") if id is None else checks.text(id, f"{path}.id", wrong),

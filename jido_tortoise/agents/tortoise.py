@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +25,7 @@ from jido_tortoise.agents.storage import (
     ThreadWrite,
 )
 from jido_tortoise.agents.thread import Entry, Thread
-from jido_tortoise.database import Db, fetch, in_thread, resolve, transaction
+from jido_tortoise.database import Db, all_rows, fetch, in_thread, resolve, transaction
 from jido_tortoise.driver_errors import ConstraintError
 from jido_tortoise.errors import (
     AlreadyExistsError,
@@ -547,7 +546,5 @@ async def _all(db: Db, statement: Statement, values: Mapping[str, Any], *, write
     if db.dialect == "postgres":
         return await fetch(db, statement.sql, statement.args(values), savepoint=write)
 
-    def job(connection: sqlite3.Connection) -> list[Any]:
-        return [tuple(row) for row in connection.execute(statement.sql, dict(values))]
-
-    return await in_thread(db, job, write=write)
+    given = dict(values)
+    return await in_thread(db, lambda connection: all_rows(connection, statement.sql, given), write=write)

@@ -25,7 +25,7 @@ there, and only there, a dict with string keys comes back in another order. An o
 back as two. Classes come from `register` alone: nothing is pickled, imported by a stored name, or evaluated.
 """
 
-from jido_tortoise.codec.decode import from_fields, loads, loads_raw
+from jido_tortoise.codec.decode import from_fields, loads, loads_each, loads_raw
 from jido_tortoise.codec.encode import MAX_BYTES, MAX_DEPTH, canonical, dump_map, dumps, to_fields
 from jido_tortoise.codec.registry import register
 from jido_tortoise.codec.text import MARK
@@ -39,6 +39,7 @@ __all__ = [
     "dumps",
     "from_fields",
     "loads",
+    "loads_each",
     "loads_raw",
     "register",
     "to_fields",

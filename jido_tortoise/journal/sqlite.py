@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jido_tortoise.database import Db, in_thread
+from jido_tortoise.database import Db, all_rows, in_thread
 from jido_tortoise.journal import statements
 from jido_tortoise.journal.table import Append, JournalTable, Sibling, Written
 
@@ -138,12 +138,12 @@ async def _read(db: Db, sql: str, values: dict[str, Any]) -> list[Row]:
 
 
 def _fetch_all(sql: str, values: dict[str, Any]) -> Callable[[sqlite3.Connection], list[Row]]:
-    return lambda connection: [tuple(row) for row in connection.execute(sql, values)]
+    return lambda connection: all_rows(connection, sql, values)
 
 
 def _one(connection: sqlite3.Connection, sql: str, values: dict[str, Any]) -> Row | None:
-    rows = connection.execute(sql, values).fetchall()  # to its end, or RETURNING has not written yet
-    return tuple(rows[0]) if rows else None
+    rows = all_rows(connection, sql, values)
+    return rows[0] if rows else None
 
 
 def _key_values(table: JournalTable, key: Key, prefix: str = "") -> dict[str, Any]:
