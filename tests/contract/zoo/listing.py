@@ -99,10 +99,10 @@ async def _fails_on_others(storage: Broken, real: Method, **more: Any) -> Any:
 
 async def _any_capitals(storage: Broken, real: Method, *, agent_type: Any = None, **more: Any) -> Any:
     items = await all_items(storage)
-    names = {item.agent_type for item in items if (item.agent_type or "").lower() == (agent_type or "").lower()}
-    pages = (
-        [await real(agent_type=name, **more) for name in sorted(names) if name] if agent_type else [await real(**more)]
-    )
+    if not agent_type:
+        return await real(**more)
+    names = {item.agent_type or "" for item in items}
+    pages = [await real(agent_type=name, **more) for name in sorted(names) if name.lower() == agent_type.lower()]
     return Page(items=tuple(item for page in pages for item in page.items), next=None)
 
 

@@ -371,9 +371,10 @@ async def _keeps_named(_: Broken, real: Method, key: Any, thread_id: Any = None)
 
 async def _named_only(storage: Broken, real: Method, key: Any, thread_id: Any = None) -> None:
     if thread_id is None:
-        return await real(key)
-    await storage.inner.delete_checkpoint(key)
-    await storage.inner.delete_thread(thread_id)
+        await real(key)
+    else:
+        await storage.inner.delete_checkpoint(key)
+        await storage.inner.delete_thread(thread_id)
 
 
 async def _must_exist(storage: Broken, real: Method, key: Any, thread_id: Any = None) -> None:

@@ -345,9 +345,10 @@ async def _tame_save(_: Broken, real: Method, key: Any, data: Any, *, thread: Th
 
 
 async def _writes_first(storage: Broken, real: Method, thread_id: Any, entries: Any, **more: Any) -> Any:
-    for entry in as_list(entries):
-        found = await real(thread_id, [entry])
-    return found
+    *first, last = as_list(entries)
+    for entry in first:
+        await real(thread_id, [entry])
+    return await real(thread_id, [last])
 
 
 async def _makes_the_head_first(_: Broken, real: Method, thread_id: Any, entries: Any, *, metadata: Any = None) -> Any:
