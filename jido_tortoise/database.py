@@ -127,14 +127,16 @@ def require_drivers(connections: Mapping[str, Any]) -> None:
     """Refuse connections whose driver is not installed, before Tortoise fails on them half way.
 
     Raises:
-        ConfigError: `missing_driver`; names the extra to install.
+        ConfigError: `missing_driver`; names the extra to install. `bad_url`: one is no database URL.
     """
-    for info in connections.values():
-        engine = expand_db_url(info)["engine"] if isinstance(info, str) else info.get("engine", "")
+    for alias, info in connections.items():
         try:
-            import_module(engine)
+            import_module(expand_db_url(info)["engine"] if isinstance(info, str) else info["engine"])
         except ImportError as error:
             raise _no_driver(error) from error
+        except (ConfigurationError, KeyError, ValueError) as error:
+            message = f'connections["{alias}"]: neither a database URL nor engine and credentials: {error}'
+            raise ConfigError(message, reason="bad_url", connection=alias) from error
 
 
 def _no_driver(error: ImportError) -> ConfigError:

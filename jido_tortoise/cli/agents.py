@@ -213,7 +213,7 @@ async def _export(given: argparse.Namespace, storage: Any) -> int:
             async for entry in stored.all_entries(storage, agent):
                 output.print_line({"record": "entry", "thread": agent.thread_id, **entry}, file)
                 entries += 1
-    output.say(f"{agents} checkpoints, {entries} entries")
+    output.say(f"checkpoints: {agents}, entries: {entries}")
     return 0
 
 

@@ -46,10 +46,9 @@ def add_to(commands: Any) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
 
 
 def _stage(_: argparse.Namespace) -> int:
@@ -81,8 +80,9 @@ def _print(report: Report, given: argparse.Namespace) -> None:
     if given.json:
         output.print_json({"ok": report.ok, **vars(report), "url": shown_url(report.url)})
         return
-    headers = ["process", "pid", "agents", "entries", "bytes", *(f"median {name}" for name in _TIMES), "seconds"]
+    headers = ("process", "pid", "agents", "entries", "bytes", *_TIMES, "seconds")
     output.print_table(headers, [_row(result) for result in report.processes], numbers=headers[1:])
+    print("(medians; an append is made in memory, and stored by the hibernate that follows)")
     print(_verdict(report))
     if given.keep:
         print(f"the agents are in {shown_url(report.url)}, partition {report.run}")
@@ -105,7 +105,7 @@ def _duration(seconds: float | None) -> str | None:
 
 def _verdict(report: Report) -> str:
     done = report.compared
-    skipped = f"; {done['skipped']:,} lines were skipped" if done["skipped"] else ""
+    skipped = f"; skipped lines: {done['skipped']:,}" if done["skipped"] else ""
     if not done["agents"]:
         return f"there is no conversation in the file{skipped}"
     if done["differing"]:

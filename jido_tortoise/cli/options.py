@@ -61,7 +61,7 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     from jido_tortoise.schema.apps import apps, read_config
 
     if options.db is not None:
-        return {"connections": {"default": options.db}, "apps": apps()}
+        return read_config({"connections": {"default": options.db}, "apps": apps()})
     name, source = _named(options.config)
     sys.path[:0] = [path for path in (os.path.abspath(source), os.getcwd()) if path not in sys.path]
     return read_config(name)

@@ -52,14 +52,15 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, number
 
 def _draw(headers: Sequence[str], rows: list[list[str]], right: list[bool]) -> bool:
     try:
+        from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
     except ImportError:
         return False
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for header, is_right in zip(headers, right, strict=True):
-        table.add_column(header, justify="right" if is_right else "left", overflow="fold")
+        table.add_column(header, justify="right" if is_right else "left", overflow="fold", no_wrap=is_right)
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)

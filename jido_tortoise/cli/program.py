@@ -32,15 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output.prepare()
     options = build_parser().parse_args(arguments)
     try:
-        code: int = options.run(options)
-        sys.stdout.flush()
+        code = _run(options)
+        print(end="", flush=True)
         return code
-    except JidoError as error:
-        return _told(error, options)
     except BrokenPipeError:
         return _pipe_closed()
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        code: int = options.run(options)
+        return code
+    except JidoError as error:
+        return _told(error, options)
 
 
 def _told(error: JidoError, options: argparse.Namespace) -> int:

@@ -28,12 +28,6 @@ OWN_TRANSCRIPTS = Path(__file__).parent / "transcripts.jsonl"
 _LISTED = 1000
 
 
-class StageFailedError(JidoError):
-    """A process of the demo ended before it was done."""
-
-    reason = "stage_failed"
-
-
 class Watcher(Protocol):
     """Who is told what happens while the demo runs."""
 
@@ -194,7 +188,11 @@ def _run_stage(task: Task, report: Report, size: int, watcher: Watcher) -> None:
     finally:
         _end(process)
     if code or len(report.processes) <= STAGES.index(task.stage):
-        raise StageFailedError(f"the process {task.stage!r} ended with exit code {code} before it was done", code=code)
+        raise JidoError(
+            f"the process {task.stage!r} ended with exit code {code} before it was done",
+            reason="process_ended",
+            code=code,
+        )
     watcher.end(report.compared["agents"])
 
 
@@ -230,7 +228,7 @@ def _list(known: list[dict[str, Any]], one: dict[str, Any]) -> None:
 
 
 def _as_error(told: dict[str, Any], stage: str) -> JidoError:
-    cls = getattr(errors, told["error"], StageFailedError)
+    cls = getattr(errors, told["error"], JidoError)
     error: JidoError = cls(f"in the process {stage!r}: {told['message']}", reason=told["reason"])
     return error
 

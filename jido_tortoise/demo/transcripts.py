@@ -84,7 +84,7 @@ def _parse(line: bytes | None, number: int, end: int) -> Conversation | BadLine:
     if line is None:
         return BadLine(number, f"longer than {codec.MAX_BYTES >> 20} MiB", end)
     try:
-        conversation = json.loads(line)
+        conversation = json.loads(line.decode())  # bytes would be taken for UTF-16 now and then
     except RecursionError:
         return BadLine(number, "nested too deeply", end)
     except ValueError as error:  # no JSON, or not even UTF-8

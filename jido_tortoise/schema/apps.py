@@ -14,6 +14,7 @@ from tortoise.exceptions import ConfigurationError
 from tortoise.models import Model
 
 from jido_tortoise.agents import checks
+from jido_tortoise.database import require_drivers
 from jido_tortoise.errors import AppNotRegisteredError, ConfigError
 from jido_tortoise.schema.families import FAMILIES, family_named
 from jido_tortoise.schema.steps import Family
@@ -68,7 +69,9 @@ def read_config(config: Config) -> dict[str, Any]:
         settings = value if isinstance(value, TortoiseConfig) else TortoiseConfig.from_dict(value)
     except ConfigurationError as error:
         raise ConfigError(f"not a Tortoise config: {error}") from error
-    return settings.to_dict()
+    found = settings.to_dict()
+    require_drivers(found["connections"])
+    return found
 
 
 def _import(path: str) -> Any:

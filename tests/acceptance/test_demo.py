@@ -1,0 +1,501 @@
+"""The main job: conversations go through agents in three real processes, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jido_tortoise import codec
+from jido_tortoise.cli import program, progress
+from jido_tortoise.demo import transcripts
+from jido_tortoise.demo.measure import Durations
+from jido_tortoise.demo.run import OWN_TRANSCRIPTS, Plan, Report, run_demo, shown_url
+from jido_tortoise.demo.transcripts import BadLine, Conversation
+from jido_tortoise.errors import InvalidInputError, JidoError
+from jido_tortoise_testing.postgres import run_sql
+
+_ROOT = Path(__file__).parent.parent.parent
+#: 120 real conversations of tau-bench (github.com/sierra-research/tau-bench), which are not a part of this repository.
+_REAL = Path(
+    os.environ.get("JIDO_TEST_TRANSCRIPTS")
+    or _ROOT.parent / "shared" / "data" / "tau_bench_airline" / "trajectories.jsonl"
+)
+_TABLES = ("jido_checkpoints", "jido_threads", "jido_thread_entries")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Give the URL of an empty database, once a dialect."""
+    return str(request.getfixturevalue("pg_url" if request.param == "postgres" else "sqlite_url"))
+
+
+def demo(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "jido_tortoise", "demo", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=120)
+
+
+class Silent:
+    """Hears of everything that happens, and can do something before a stage begins."""
+
+    def __init__(self, **before: Callable[[], object]) -> None:
+        self.before = before
+        self.heard: list[Any] = []
+
+    def note(self, text: str) -> None:
+        self.heard.append(text)
+
+    def begin(self, stage: str) -> None:
+        if stage in self.before:
+            self.before[stage]()
+
+    def progress(self, agents: int, share: float) -> None:
+        assert share <= 1.0
+
+    def end(self, agents: int) -> None:
+        self.heard.append(agents)
+
+    def skipped(self, line: int, reason: str) -> None:
+        self.heard.append((line, reason))
+
+    def difference(self, line: int | None, text: str) -> None:
+        self.heard.append((line, text))
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements behind the library's back."""
+    if url.startswith("sqlite"):
+        with sqlite3.connect(url.removeprefix("sqlite://")) as connection:
+            for sql in statements:
+                connection.execute(sql)
+        connection.close()
+    else:
+        for sql in statements:
+            run_sql(url, sql)
+
+
+def counts(url: str) -> list[int]:
+    """Count the rows of our tables."""
+    if not url.startswith("sqlite"):
+        return [run_sql(url, f"SELECT count(*) FROM {table}")[0][0] for table in _TABLES]
+    with sqlite3.connect(url.removeprefix("sqlite://")) as connection:
+        found = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _TABLES]
+    connection.close()
+    return found
+
+
+def write_lines(path: Path, *lines: Any) -> Path:
+    """Write values as lines of JSON, and bytes as they are."""
+    rows = [line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode() for line in lines]
+    path.write_bytes(b"".join(row + b"\n" for row in rows))
+    return path
+
+
+# -- the whole ----------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_of_its_own_conversations_loses_nothing() -> None:
+    """Without an argument it shows the main job, in three processes, and leaves nothing behind."""
+    before = set(Path("/tmp").glob("jido-demo-*"))
+    done = demo("--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    messages = [len(json.loads(line)["messages"]) for line in OWN_TRANSCRIPTS.read_text("utf-8").splitlines()]
+    assert report["ok"]
+    assert [result["stage"] for result in report["processes"]] == ["begin", "finish", "compare"]
+    assert len({result["pid"] for result in report["processes"]} - {os.getpid()}) == 3
+    assert [result["entries"] for result in report["processes"]] == [
+        sum((count + 1) // 2 for count in messages),
+        sum(count // 2 for count in messages),
+        sum(messages),
+    ]
+    assert set(Path("/tmp").glob("jido-demo-*")) == before
+
+
+def test_it_runs_twice_on_a_database_and_removes_its_agents(url: str) -> None:
+    """In a database of somebody's it upgrades our tables first, says so, and takes its agents away again."""
+    for _ in range(2):
+        done = demo("--db", url)
+        assert done.returncode == 0, done.stderr
+        assert "upgrading our tables in" in done.stderr
+        assert "4 agents with 31 entries are stored as the file has them" in done.stdout
+    assert counts(url) == [0, 0, 0]
+
+
+def test_keep_leaves_the_agents_where_they_are(url: str) -> None:
+    """Who wants to look at them afterwards is told where they are; two runs do not meet."""
+    for _ in range(2):
+        assert "partition demo-" in demo("--db", url, "--keep", "--limit", "2").stdout
+    assert counts(url) == [4, 4, 36]
+
+
+@pytest.mark.skipif(not _REAL.is_file(), reason="needs tau-bench's transcripts; JIDO_TEST_TRANSCRIPTS names the file")
+def test_real_conversations_lose_nothing(url: str) -> None:
+    """120 conversations of a real agent, message by message, on both databases."""
+    done = demo("--db", url, "--transcripts", _REAL, "--json")
+    assert done.returncode == 0, done.stderr
+    compared = json.loads(done.stdout)["processes"][-1]
+    messages = [len(json.loads(line)["messages"]) for line in _REAL.read_text("utf-8").splitlines()]
+    assert (compared["agents"], compared["entries"], compared["differing"]) == (120, sum(messages), 0)
+
+
+def test_hard_values_come_back_exactly(url: str, tmp_path: Path) -> None:
+    """What JSON can hold and databases change: numbers, NUL, surrogates, our own tags, empty things."""
+    messages = [
+        {"role": "user", "content": "\u0000 \ud800 🙂 e\u0301", "n": [1, 1.0, 1e16, -0.0, 1e-300, 2**80, float("inf")]},
+        {"$jido:bytes": "not ours", "": {}, "role": None, "b": [True, False, None, [], ""]},
+        {},
+    ]
+    rows = b'{"messages": [{"a": 1, "a": 2}], "messages": [], "x": {"$jido:type": "y"}}'
+    path = write_lines(tmp_path / "hard.jsonl", rows)
+    path.write_bytes(path.read_bytes() + json.dumps({"messages": messages, "meta": messages}).encode())
+    report = run_demo(Plan(db=url, transcripts=path, every=1), Silent())
+    assert report.ok, report.differences
+    assert report.compared["entries"] == 3
+
+
+def test_limit_takes_the_first_conversations() -> None:
+    """A look at a big file does not take as long as the file."""
+    done = demo("--limit", "2", "--json", "--every", "1")
+    assert json.loads(done.stdout)["processes"][-1]["agents"] == 2
+
+
+def test_a_database_that_is_not_there_is_one_clear_line() -> None:
+    """No traceback, exit code 3, and no password in the output."""
+    done = demo("--db", "postgres://me:secret@localhost:1/none?password=secret")
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert "takes no connections" in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite://a.db", "sqlite://a.db"),
+        ("postgres://u:p@w@h:1/d?x=1", "postgres://u@h:1/d?x=1"),
+        ("asyncpg://h/d?password=p&x=1", "asyncpg://h/d?password=...&x=1"),
+    ],
+)
+def test_passwords_are_not_shown(url: str, shown: str) -> None:
+    """What is printed ends up in logs and screenshots."""
+    assert shown_url(url) == shown
+
+
+# -- something is lost --------------------------------------------------------------------------------------------
+
+
+def _lost(url: str, before_compare: Callable[[], object], **plan: Any) -> Report:
+    return run_demo(Plan(db=url, **plan), Silent(compare=before_compare))
+
+
+def test_one_flipped_byte_in_the_database_file_is_found(sqlite_url: str) -> None:
+    """The comparison reads what is really stored: a bit of rust on the disk does not go unseen."""
+    path = Path(sqlite_url.removeprefix("sqlite://"))
+
+    def flip() -> None:
+        stored = path.read_bytes()
+        place = stored.index(b"It is rounder than the first one")
+        path.write_bytes(stored[:place] + b"J" + stored[place + 1 :])
+
+    report = _lost(sqlite_url, flip)
+    assert not report.ok
+    assert [(one["line"], one["text"][:21]) for one in report.differences] == [(1, "message 4 is stored a")]
+
+
+#: What is done to each line's agent behind the library's back, and how the difference is told.
+_LOSSES = (
+    (
+        "UPDATE jido_thread_entries SET kind = 'massage' WHERE thread_id LIKE '%line-1' AND seq = 2",
+        "message 2 is stored",
+    ),
+    ("DELETE FROM jido_thread_entries WHERE thread_id LIKE '%line-2' AND seq = 3", ""),
+    ("DELETE FROM jido_checkpoints WHERE agent_id = 'line-3'", "NotFoundError"),
+    ("DELETE FROM jido_threads WHERE thread_id LIKE '%line-4'", "MissingThreadError"),
+    ("UPDATE jido_threads SET metadata = '{}' WHERE thread_id LIKE '%line-5'", "the metadata differ"),
+    (
+        "UPDATE jido_checkpoints SET data = CAST(replace(CAST(data AS text), '\"messages\"', '\"massages\"') AS {json})"
+        " WHERE agent_id = 'line-6'",
+        "",
+    ),
+)
+
+
+def test_whatever_is_lost_in_the_database_is_found(url: str, tmp_path: Path) -> None:
+    """Each part of what is stored is compared, and the report names the line that it belongs to."""
+    conversation = {"messages": [{"role": "user", "content": str(n)} for n in range(4)], "topic": "tea"}
+    path = write_lines(tmp_path / "six.jsonl", *[conversation] * len(_LOSSES))
+    if url.startswith("sqlite"):
+        guard, json_type = "DROP TRIGGER jido_thread_entries_never_change", "text"
+    else:
+        guard, json_type = "ALTER TABLE jido_thread_entries DISABLE TRIGGER USER", "jsonb"
+    changes = [change.replace("{json}", json_type) for change, _ in _LOSSES]
+    report = _lost(url, lambda: execute(url, guard, *changes), transcripts=path)
+    assert not report.ok
+    assert [one["line"] for one in report.differences] == [1, 2, 3, 4, 5, 6, None]
+    for one, (_, text) in zip(report.differences, _LOSSES, strict=False):
+        assert one["text"].startswith(text)
+    assert report.differences[-1]["text"] == "5 agents are stored of 6 conversations in the file"
+
+
+def test_changed_bytes_in_the_transcript_are_found(sqlite_url: str, tmp_path: Path) -> None:
+    """The comparison reads the file anew, message by message, and the other keys too."""
+    path = tmp_path / "copy.jsonl"
+    path.write_bytes(OWN_TRANSCRIPTS.read_bytes())
+
+    def change() -> None:
+        stored = path.read_bytes().replace(b"Darjeeling, and", b"Darjeeling; and", 1)
+        path.write_bytes(stored.replace(b'"topic": "refund"', b'"topic": "retund"', 1))
+
+    report = _lost(sqlite_url, change, transcripts=path)
+    assert [one["line"] for one in report.differences] == [1, 3]
+
+
+def test_a_line_that_turns_bad_is_found(sqlite_url: str, tmp_path: Path) -> None:
+    """A stored agent whose line can be read no more is a difference, not one line less to compare."""
+    path = tmp_path / "copy.jsonl"
+    path.write_bytes(OWN_TRANSCRIPTS.read_bytes())
+    report = _lost(sqlite_url, lambda: path.write_bytes(b"[" + path.read_bytes()[1:]), transcripts=path)
+    assert [one["line"] for one in report.differences] == [None]
+
+
+def test_types_are_compared_not_only_values(sqlite_url: str, tmp_path: Path) -> None:
+    """1, 1.0 and true are equal in Python, and are three things in a transcript."""
+    path = write_lines(tmp_path / "a.jsonl", {"messages": [{"n": 1}]})
+    assert not _lost(sqlite_url, lambda: write_lines(path, {"messages": [{"n": True}]}), transcripts=path).ok
+
+
+def test_a_difference_is_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sqlite_url: str
+) -> None:
+    """A script that runs the demo learns of it, and a reader sees which line it is."""
+    begin = progress.Display.begin
+
+    def tampered(self: progress.Display, stage: str) -> None:
+        if stage == "compare":
+            execute(sqlite_url, "DELETE FROM jido_checkpoints WHERE agent_id = 'line-2'")
+        begin(self, stage)
+
+    monkeypatch.setattr(progress.Display, "begin", tampered)
+    assert program.main(["demo", "--db", sqlite_url]) == 1
+    printed = capsys.readouterr()
+    assert "NOT stored as the file has them" in printed.out
+    assert f"DIFFERS {OWN_TRANSCRIPTS}, line 2: NotFoundError" in printed.err
+
+
+def test_a_process_that_is_killed_is_told_and_its_agents_removed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`kill -9` in the middle is no success, and leaves no agents in somebody's database."""
+    real, started = subprocess.Popen, []
+
+    def second_is_killed(*arguments: Any, **options: Any) -> Any:
+        process = real(*arguments, **options)
+        started.append(process)
+        if len(started) == 2:
+            assert counts(url)[0] == 4
+            process.kill()
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", second_is_killed)
+    with pytest.raises(JidoError, match="'finish' ended with exit code -9") as caught:
+        run_demo(Plan(db=url), Silent())
+    assert caught.value.reason == "process_ended"
+    assert counts(url) == [0, 0, 0]
+
+
+def test_interrupted_it_ends_quietly_and_tidies_up(url: str, tmp_path: Path) -> None:
+    """Ctrl-C reaches the demo and its process: no traceback, exit code 130, no agents left."""
+    path = write_lines(tmp_path / "long.jsonl", *[{"messages": [{"n": n}] * 20} for n in range(2000)])
+    command = [sys.executable, "-m", "jido_tortoise", "demo", "--db", url, "--transcripts", str(path)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 30
+    while not _has_agents(url) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert counts(url) == [0, 0, 0]
+
+
+def _has_agents(url: str) -> bool:
+    try:
+        return counts(url)[0] > 0
+    except Exception:  # the tables are not there yet
+        return False
+
+
+# -- bad input ----------------------------------------------------------------------------------------------------
+
+_BAD = {
+    "no JSON": (b"{nope", "not JSON: "),
+    "no UTF-8": (b'{"messages": ["\xff"]}', "not JSON: 'utf-8' codec"),
+    "a list": (b"[]", 'line: expected {"messages": [...]}, got a list'),
+    "no messages": (b'{"a": 1}', "messages: expected a list, got nothing"),
+    "messages no list": (b'{"messages": {}}', "messages: expected a list, got a dict"),
+    "message no dict": (b'{"messages": [{}, 3]}', "messages[1]: expected an object, got a int"),
+    "too deep": (b'{"messages": [{"a": ' + b"[" * 200 + b"]" * 200 + b"}]}", "messages[0].a"),
+    "far too deep": (b"[" * 100_000, "nested too deeply"),
+    "metadata too deep": (b'{"messages": [], "m": ' + b"[" * 200 + b"]" * 200 + b"}", "line.m"),
+}
+
+
+def test_bad_lines_are_named_skipped_and_counted(tmp_path: Path) -> None:
+    """One bad line costs one line: it is told with file, line and reason, and the rest goes through."""
+    good = {"messages": [{"role": "user", "content": "hi"}]}
+    path = write_lines(tmp_path / "mixed.jsonl", good, *[raw for raw, _ in _BAD.values()], b"", good)
+    done = demo("--transcripts", path, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["processes"][-1]["agents"] == 2
+    assert report["processes"][-1]["skipped"] == len(_BAD)
+    assert [(one["file"], one["line"]) for one in report["skipped"]] == [(str(path), n + 2) for n in range(len(_BAD))]
+    for told, (_, reason) in zip(report["skipped"], _BAD.values(), strict=True):
+        assert told["reason"].startswith(reason)
+        assert f"skipped {path}, line {told['line']}: " in done.stderr
+
+
+def test_strict_makes_skipped_lines_an_exit_code(tmp_path: Path) -> None:
+    """Who feeds a pipeline wants to stop at a bad line."""
+    path = write_lines(tmp_path / "mixed.jsonl", b"nope", {"messages": []})
+    assert demo("--transcripts", path).returncode == 0
+    assert demo("--transcripts", path, "--strict").returncode == 1
+
+
+def test_a_file_of_bad_lines_alone_is_no_success(tmp_path: Path) -> None:
+    """Nothing was lost since nothing was there: that is not what was asked for."""
+    done = demo("--transcripts", write_lines(tmp_path / "bad.jsonl", b"nope"))
+    assert done.returncode == 1
+    assert "there is no conversation in the file; skipped lines: 1" in done.stdout
+
+
+def _make_nothing(_: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (_make_nothing, "No such file or directory"),
+        (Path.mkdir, "which is a directory"),
+        (Path.touch, "which is empty"),
+        (os.mkfifo, "which is no regular file"),
+    ],
+    ids=["missing", "directory", "empty", "pipe"],
+)
+def test_what_is_no_transcript_file_is_refused(make: Callable[[Path], object], reason: str, tmp_path: Path) -> None:
+    """Before any database is touched, with exit code 2 and the reason."""
+    make(tmp_path / "file.jsonl")
+    done = demo("--transcripts", tmp_path / "file.jsonl")
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+    """An error while reading is told like one before it."""
+    with pytest.raises(InvalidInputError, match="--transcripts"):
+        list(transcripts.read(tmp_path))
+
+
+def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path: Path) -> None:
+    """Files come from everywhere."""
+    path = tmp_path / "windows.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"messages": []}\r\n\r\n{"messages": [], "a": 1}')
+    assert [(one.line, type(one)) for one in transcripts.read(path)] == [(1, Conversation), (3, Conversation)]
+
+
+def test_a_line_that_is_too_long_is_passed_over_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is one huge line does not fill the memory, and the lines behind it are read."""
+    monkeypatch.setattr(codec, "MAX_BYTES", 1000)
+    path = write_lines(tmp_path / "long.jsonl", b"x" * 999, b"x" * 1000, b"x" * 5500, {"messages": []})
+    reasons = [one.reason if isinstance(one, BadLine) else "good" for one in transcripts.read(path)]
+    assert [reason[:9] for reason in reasons] == ["not JSON:", "longer th", "longer th", "good"]
+
+
+def test_big_files_are_read_in_bounded_memory(tmp_path: Path) -> None:
+    """Memory depends on the longest line, not on the file."""
+    line = json.dumps({"messages": [{"role": "user", "content": "x" * 200}] * 50}).encode()
+    path = write_lines(tmp_path / "big.jsonl", *[line] * 2000)
+    assert path.stat().st_size > 20_000_000
+    tracemalloc.start()
+    try:
+        assert sum(isinstance(one, Conversation) for one in transcripts.read(path)) == 2000
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+# -- what is shown ------------------------------------------------------------------------------------------------
+
+
+def test_the_median_is_that_of_all_samples_to_one_per_cent() -> None:
+    """The table shows what was measured, though no sample is kept."""
+    samples = [(n * 7919 % 1000 + 1) / 1000 for n in range(1001)]
+    durations = Durations()
+    assert durations.median() is None
+    for seconds in samples:
+        durations.add(seconds)
+    assert durations.median() == pytest.approx(statistics.median(samples), rel=0.01)
+
+
+def test_the_table_names_what_was_measured() -> None:
+    """Agents, entries, bytes and the medians, a row a process."""
+    lines = demo().stdout.splitlines()
+    assert lines[0].split() == [
+        *("process", "pid", "agents", "entries", "bytes"),
+        *("append", "hibernate", "thaw", "seconds"),
+    ]
+    assert [line.split()[0] for line in lines[1:4]] == ["begin", "finish", "compare"]
+
+
+@pytest.mark.parametrize("with_rich", [True, False])
+def test_a_terminal_sees_a_bar(with_rich: bool, tmp_path: Path) -> None:
+    """By rich when it is there, by hand when not; a bad line does not disturb it."""
+    path = write_lines(tmp_path / "some.jsonl", b"nope", {"messages": [{}]})
+    program = "from jido_tortoise.cli.program import main; raise SystemExit(main())"
+    if not with_rich:
+        program = "import sys; sys.modules['rich'] = sys.modules['rich.console'] = None; " + program
+    shown = _on_terminal([sys.executable, "-c", program, "demo", "--transcripts", str(path)])
+    assert ("━" in shown) is with_rich
+    assert ("[########################] 1 agents" in shown) is not with_rich
+    assert "line 1: not JSON" in shown
+    assert "1 agents with 1 entries are stored as the file has them" in shown
+
+
+def _on_terminal(command: list[str]) -> str:
+    import pty
+
+    terminal, ours = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=ours, stderr=ours, env=environment)
+    os.close(ours)
+    shown = b""
+    try:
+        while piece := os.read(terminal, 65536):
+            shown += piece
+    except OSError:  # Linux says so when the other end is closed
+        pass
+    os.close(terminal)
+    assert process.wait(30) == 0, shown.decode()
+    return shown.decode()
+
+
+def test_a_plan_is_a_value() -> None:
+    """The defaults are those that the documentation names."""
+    assert replace(Plan(), limit=3) == Plan(limit=3)
+    assert (Plan().every, Plan().keep, Plan().transcripts) == (5, False, OWN_TRANSCRIPTS)
