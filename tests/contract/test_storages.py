@@ -58,3 +58,13 @@ class TestTwoConnections(ConcurrentAppendChecks, ConcurrentCheckpointChecks, Can
     def make_storage(self, connections: list[str]) -> MakeStorage:
         handles = chain(map(TortoiseStorage, connections), repeat(TortoiseStorage(connections[0])))
         return lambda: next(handles)
+
+
+async def test_other_tables_are_other_data() -> None:
+    """Two storages in memory share nothing unless they are given the same tables (E27, Redis 29, Redis 30)."""
+    one, other = InMemoryStorage(), InMemoryStorage()
+    await one.put_checkpoint("k", 1)
+    await one.append_thread("t", {})
+    assert await other.get_checkpoint("k") is None
+    assert await other.load_thread("t") is None
+    assert await InMemoryStorage(one.tables).get_checkpoint("k") == await one.get_checkpoint("k")
