@@ -61,7 +61,19 @@ _reader = json.JSONDecoder(parse_int=_integer, parse_float=_finite, parse_consta
 
 
 def _dump(tree: Any) -> bytes:
+    _refuse_keys(tree)
     return _compact.encode(tree).encode()  # which refuses a lone surrogate
+
+
+def _refuse_keys(tree: Any) -> None:
+    """Refuse a key that is no string, as orjson does; the encoder would make strings of some."""
+    if type(tree) is dict:
+        for key in tree:
+            if type(key) is not str:
+                raise TypeError("a key that is no string")
+    if type(tree) is dict or type(tree) is list:
+        for item in tree.values() if type(tree) is dict else tree:
+            _refuse_keys(item)
 
 
 def _read(text: str) -> Any:
@@ -105,7 +117,7 @@ def write_if_plain(value: Any) -> str | None:
         text = dump(value).decode()
     except (TypeError, UnicodeEncodeError):  # a lone surrogate
         return None
-    return None if _NUL in text or is_marked(text) else text
+    return None if ("\\" in text and _NUL in text) or is_marked(text) else text
 
 
 def is_marked(text: str) -> bool:
