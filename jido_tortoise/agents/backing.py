@@ -10,7 +10,7 @@ from jido_tortoise import codec
 from jido_tortoise.agents.resolve import StorageLike, capabilities_of, resolve_storage
 from jido_tortoise.agents.storage import AtomicSave, Checkpoint, Heads, Saved, Storage, ThreadHead, ThreadWrite
 from jido_tortoise.agents.thread import Thread
-from jido_tortoise.errors import ConflictError
+from jido_tortoise.errors import ConflictError, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class InSteps(Backing):
         actual = stored.version if stored is not None else 0
         if actual != version:
             raise ConflictError(
-                f"checkpoint {key!r}: expected version {version}, it is {actual}", expected=version, actual=actual
+                f"checkpoint {shown(key)}: expected version {version}, it is {actual}", expected=version, actual=actual
             )
 
     async def _append(self, thread: ThreadWrite) -> int:

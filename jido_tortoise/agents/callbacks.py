@@ -19,6 +19,7 @@ from jido_tortoise.errors import (
     NotFoundError,
     ThawError,
     said,
+    shown,
 )
 
 A = TypeVar("A", bound=AgentLike)
@@ -112,7 +113,7 @@ def pointer_of(checkpoint: Checkpoint) -> tuple[str, int] | None:
 
 def _malformed(checkpoint: Checkpoint, path: str, expected: str, got: object) -> CorruptRowError:
     return CorruptRowError(
-        f"checkpoint {checkpoint.key!r}: {path}: expected {expected}, got {got!r}; `repair` says what can be done",
+        f"checkpoint {shown(checkpoint.key)}: {path}: expected {expected}, got {shown(got)}; `repair` says what can be done",
         reason="invalid_checkpoint",
         table="jido_checkpoints",
         key=checkpoint.key,
@@ -150,7 +151,7 @@ def _check_type(cls: type[AgentLike], checkpoint: Checkpoint) -> None:
     stored = checkpoint.data.get("agent_type")
     if stored is not None and stored not in (cls.agent_type, *getattr(cls, "aliases", ())):
         raise ThawError(
-            f"checkpoint {checkpoint.key!r} is of the agent type {stored!r}, not {cls.agent_type!r};"
+            f"checkpoint {shown(checkpoint.key)} is of the agent type {stored!r}, not {cls.agent_type!r};"
             f' when the type was renamed, say `aliases=("{stored}",)` in the class',
             reason="agent_type_mismatch",
             key=checkpoint.key,

@@ -24,7 +24,7 @@ from jido_tortoise.agents.storage import (
     Trimming,
 )
 from jido_tortoise.agents.thread import Thread
-from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidStorageError, NotFoundError
+from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidStorageError, NotFoundError, shown
 
 #: How often a change to a stored checkpoint is tried when others change it too.
 _ROUNDS = 8
@@ -71,7 +71,7 @@ async def persist_schedule(
         callbacks.check_checkpoint(stored)
         if await _patched(backing.storage, stored, agent):
             return
-    raise ConflictError(f"checkpoint {at!r} kept changing while its schedule was stored", key=at)
+    raise ConflictError(f"checkpoint {shown(at)} kept changing while its schedule was stored", key=at)
 
 
 async def _patched(storage: Storage, stored: Checkpoint, agent: AgentLike) -> bool:
@@ -231,7 +231,7 @@ async def _rebuild(
     thread_id, head = journal
     if head is None and not found.done:
         raise NotFoundError(
-            f"neither a checkpoint under {key!r} nor a journal {thread_id!r}", key=key, thread_id=thread_id
+            f"neither a checkpoint under {shown(key)} nor a journal {thread_id!r}", key=key, thread_id=thread_id
         )
     thread = await backing.read_thread(thread_id, head, head.rev) if head is not None else None
     agent = cls.rebuild(id, partition, thread or Thread(thread_id))  # type: ignore[attr-defined]

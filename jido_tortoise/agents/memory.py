@@ -22,7 +22,7 @@ from jido_tortoise.agents.storage import (
     ThreadWrite,
 )
 from jido_tortoise.agents.thread import Entry, Thread
-from jido_tortoise.errors import AlreadyExistsError, CorruptRowError, NotFoundError
+from jido_tortoise.errors import AlreadyExistsError, CorruptRowError, NotFoundError, shown
 
 M = TypeVar("M", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -468,7 +468,7 @@ def _decoded(key: Any, row: _Row) -> Any:
         return codec.loads(row.checkpoint.data)
     except CorruptRowError as error:
         facts = error.facts | {"table": "jido_checkpoints", "key": key}
-        raise CorruptRowError(f"the checkpoint under {key!r} is malformed: {error}", **facts) from error
+        raise CorruptRowError(f"the checkpoint under {shown(key)} is malformed: {error}", **facts) from error
 
 
 def _thread(thread_id: str, journal: _Journal, start: int, stop: int) -> Thread:

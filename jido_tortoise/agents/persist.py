@@ -24,6 +24,7 @@ from jido_tortoise.errors import (
     MissingThreadError,
     NotFoundError,
     ThreadMismatchError,
+    shown,
 )
 
 A = TypeVar("A", bound=AgentLike)
@@ -92,7 +93,7 @@ async def _save(backing: Backing, agent: AgentLike, key: Any, data: dict[str, An
             if ours is None or ours.same_place(stored):
                 raise _explained(conflict, agent, key) from conflict
             stored = ours
-    raise ConflictError(f"agent {agent.id!r}: its checkpoint kept changing while it was stored", key=key)
+    raise ConflictError(f"agent {shown(agent.id)}: its checkpoint kept changing while it was stored", key=key)
 
 
 async def _try_save(backing: Backing, agent: AgentLike, data: dict[str, Any], stored: Stored) -> Saved:
@@ -156,7 +157,7 @@ def _thread_of(agent: AgentLike) -> Thread | None:
 
 def _explained(conflict: ConflictError, agent: AgentLike, key: Any) -> ConflictError:
     message = (
-        f"agent {agent.id!r}: another writer has changed it since this copy was thawed or stored"
+        f"agent {shown(agent.id)}: another writer has changed it since this copy was thawed or stored"
         f" ({conflict}); thaw it again, or hibernate(force=True) to overwrite"
     )
     return type(conflict)(message, reason=conflict.reason, **(conflict.facts | {"key": key}))
@@ -249,7 +250,7 @@ async def _read(backing: Backing, keys: list[Any], journal: Journal) -> tuple[An
         thread = await _read_thread(backing, pointer, head, upto)
         if thread is not None:
             return at, checkpoint, thread
-    raise ThreadMismatchError(f"{keys[0]!r}: its journal kept changing while it was read", key=keys[0])
+    raise ThreadMismatchError(f"{shown(keys[0])}: its journal kept changing while it was read", key=keys[0])
 
 
 async def _first_found(backing: Backing, keys: list[Any]) -> tuple[Any, Checkpoint, ThreadHead | None]:
@@ -258,7 +259,7 @@ async def _first_found(backing: Backing, keys: list[Any]) -> tuple[Any, Checkpoi
         if fetched is not None:
             callbacks.check_checkpoint(fetched[0])
             return key, *fetched
-    raise NotFoundError(f"no checkpoint under {keys[0]!r}", key=keys[0])
+    raise NotFoundError(f"no checkpoint under {shown(keys[0])}", key=keys[0])
 
 
 def _wished_rev(checkpoint: Checkpoint, pointer: tuple[str, int], head: ThreadHead | None, journal: Journal) -> int:

@@ -142,15 +142,29 @@ _values = attrgetter("id", "seq", "at_ms", "kind", "payload", "refs")
 
 def _checked(path: str, id: Any, seq: Any, at: Any, kind: Any, payload: Any, refs: Any, /) -> Entry:
     """Make an entry of any values; None stands for the default."""
-    wrong = InvalidEntryError
     return _make(
-        seams.new_id("entry_") if id is None else checks.text(id, f"{path}.id", wrong),
-        0 if seq is None else checks.whole(seq, f"{path}.seq", error=wrong),
-        seams.now_ms() if at is None else checks.moment(at, f"{path}.at", wrong),
-        "note" if kind is None else checks.text(kind, f"{path}.kind", wrong),
-        {} if payload is None else checks.string_map(payload, f"{path}.payload", wrong),
-        {} if refs is None else checks.string_map(refs, f"{path}.refs", wrong),
+        seams.new_id("entry_") if id is None else _text(id, path, "id"),
+        0 if seq is None else checks.whole(seq, f"{path}.seq", error=InvalidEntryError),
+        seams.now_ms() if at is None else checks.moment(at, f"{path}.at", InvalidEntryError),
+        "note" if kind is None else _text(kind, path, "kind"),
+        {} if payload is None else _map(payload, path, "payload"),
+        {} if refs is None else _map(refs, path, "refs"),
     )
+
+
+# The paths are spelled only for what is not as it mostly is.
+
+
+def _text(value: Any, path: str, name: str) -> str:
+    if type(value) is str and checks.is_text(value):
+        return value
+    return checks.text(value, f"{path}.{name}", InvalidEntryError)
+
+
+def _map(value: Any, path: str, name: str) -> dict[str, Any]:
+    if type(value) is dict and all(type(key) is str for key in value):
+        return value.copy()
+    return checks.string_map(value, f"{path}.{name}", InvalidEntryError)
 
 
 def _unknown(name: object, fields: Mapping[str, Any], path: str) -> InvalidInputError:
@@ -172,16 +186,18 @@ def normalise_entries(entries: EntryLike | Sequence[EntryLike], *, path: str = "
     Raises:
         InvalidEntryError: Something is no entry; `path` is where, such as `entries[3].kind`.
     """
-    if isinstance(entries, Entry):
+    if type(entries) is Entry:
         return [entries]
     if isinstance(entries, Mapping):
         return [Entry.from_map(entries, path=path)]
     if isinstance(entries, _TEXTS) or not isinstance(entries, Sequence):
         raise InvalidEntryError.at(path, "a list of entries, or one entry", entries)
-    return [
-        entry if isinstance(entry, Entry) else Entry.from_map(entry, path=f"{path}[{index}]")
-        for index, entry in enumerate(entries)
-    ]
+    try:
+        return [entry if type(entry) is Entry else Entry.from_map(entry) for entry in entries]
+    except InvalidEntryError:  # once more, to say which
+        for index, entry in enumerate(entries):
+            Entry.from_map(entry, path=f"{path}[{index}]") if type(entry) is not Entry else None
+        raise
 
 
 def numbered(entries: Iterable[Entry], first: int) -> list[Entry]:

@@ -34,6 +34,7 @@ from jido_tortoise.errors import (
     JidoError,
     NotFoundError,
     StorageUnavailableError,
+    shown,
 )
 from jido_tortoise.journal import Append, Head, Refused, Sibling, Written
 from jido_tortoise.journal.statements import Statement
@@ -438,7 +439,7 @@ def _decoded(key: Any, row: Any) -> Checkpoint:
     stored_key, data, version, created_ms, updated_ms = row[:5]
     if not rules.same_json(stored_key, codec.dumps(key, path="key")):
         raise CorruptRowError(
-            f"the checkpoint under the hash of {key!r} is that of another key: {stored_key}",
+            f"the checkpoint under the hash of {shown(key)} is that of another key: {stored_key}",
             reason="checkpoint_hash_collision",
             table="jido_checkpoints",
             key=key,
@@ -447,7 +448,7 @@ def _decoded(key: Any, row: Any) -> Checkpoint:
         value = codec.loads(data)
     except CorruptRowError as error:
         facts = error.facts | {"table": "jido_checkpoints", "key": key}
-        raise CorruptRowError(f"the checkpoint under {key!r} is malformed: {error}", **facts) from error
+        raise CorruptRowError(f"the checkpoint under {shown(key)} is malformed: {error}", **facts) from error
     return _checkpoint(key, value, version, created_ms, updated_ms)
 
 
