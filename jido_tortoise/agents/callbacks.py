@@ -113,7 +113,8 @@ def pointer_of(checkpoint: Checkpoint) -> tuple[str, int] | None:
 
 def _malformed(checkpoint: Checkpoint, path: str, expected: str, got: object) -> CorruptRowError:
     return CorruptRowError(
-        f"checkpoint {shown(checkpoint.key)}: {path}: expected {expected}, got {shown(got)}; `repair` says what can be done",
+        f"checkpoint {shown(checkpoint.key)}: {path}: expected {expected}, got {shown(got)};"
+        " `repair` says what can be done",
         reason="invalid_checkpoint",
         table="jido_checkpoints",
         key=checkpoint.key,

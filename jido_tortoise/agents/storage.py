@@ -111,7 +111,7 @@ class Storage(Protocol):
     capabilities: frozenset[Capability]
 
     async def put_checkpoint(self, key: Any, data: Any, *, expected_version: int | None = None) -> Checkpoint:
-        """Store data under the key, over what was there; with `compare_and_set`, only over that version (0: over nothing)."""
+        """Store data under the key, over what was there, or only over that version (0: over nothing)."""
         ...
 
     async def get_checkpoint(self, key: Any) -> Checkpoint | None:
@@ -130,7 +130,7 @@ class Storage(Protocol):
         expected_rev: int | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Appended:
-        """Append all the entries or none, numbered on from the journal's revision; a journal that is not there is made."""
+        """Append all the entries or none, numbered on from the journal's revision; a missing journal is made."""
         ...
 
     async def load_thread(
@@ -148,9 +148,14 @@ class AtomicSave(Protocol):
     """Capability `atomic_save`: journal and checkpoint become visible together, or neither does."""
 
     async def save(
-        self, key: Any, data: Mapping[str, Any], *, expected_version: int | None = None, thread: ThreadWrite | None = None
+        self,
+        key: Any,
+        data: Mapping[str, Any],
+        *,
+        expected_version: int | None = None,
+        thread: ThreadWrite | None = None,
     ) -> Saved:
-        """Append to the journal and put the checkpoint in one step; the stored data's "thread" is the pointer to that revision."""
+        """Append to the journal and put the checkpoint in one step; the data's "thread" becomes the pointer."""
         ...
 
     async def fetch(self, key: Any) -> tuple[Checkpoint, ThreadHead | None] | None:
@@ -186,7 +191,7 @@ class Copying(Protocol):
     """Capability `copy`."""
 
     async def copy_thread(self, source: str, target: str, *, upto: int | None = None) -> ThreadHead:
-        """Copy the entries below `upto` (all when None) into a new journal with the same numbers; the target must not exist."""
+        """Copy the entries below `upto` (all when None) into a journal that must not exist yet, with the same numbers."""
         ...
 
 

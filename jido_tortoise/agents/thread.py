@@ -147,24 +147,15 @@ def _checked(path: str, id: Any, seq: Any, at: Any, kind: Any, payload: Any, ref
         0 if seq is None else checks.whole(seq, f"{path}.seq", error=InvalidEntryError),
         seams.now_ms() if at is None else checks.moment(at, f"{path}.at", InvalidEntryError),
         "note" if kind is None else _text(kind, path, "kind"),
-        {} if payload is None else _map(payload, path, "payload"),
-        {} if refs is None else _map(refs, path, "refs"),
+        {} if payload is None else checks.string_map(payload, f"{path}.payload", InvalidEntryError),
+        {} if refs is None else checks.string_map(refs, f"{path}.refs", InvalidEntryError),
     )
-
-
-# The paths are spelled only for what is not as it mostly is.
 
 
 def _text(value: Any, path: str, name: str) -> str:
     if type(value) is str and checks.is_text(value):
         return value
     return checks.text(value, f"{path}.{name}", InvalidEntryError)
-
-
-def _map(value: Any, path: str, name: str) -> dict[str, Any]:
-    if type(value) is dict and all(type(key) is str for key in value):
-        return value.copy()
-    return checks.string_map(value, f"{path}.{name}", InvalidEntryError)
 
 
 def _unknown(name: object, fields: Mapping[str, Any], path: str) -> InvalidInputError:
