@@ -287,9 +287,9 @@ class _Deadline:
         if not self._expired:
             return
         for _ in range(self._expired):
-            others = self._task.uncancel()
+            self._task.uncancel()
         # Somebody else's cancellation, should there be one too, goes on as what it is.
-        if kind is asyncio.CancelledError and others <= self._cancelled_before:
+        if kind is asyncio.CancelledError and self._task.cancelling() <= self._cancelled_before:
             raise TimeoutError from error
 
 

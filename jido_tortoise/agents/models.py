@@ -38,7 +38,7 @@ class CodecField(fields.JSONField[Any]):
 class JidoCheckpoint(Model):
     """What was stored last under each key."""
 
-    # Tortoise would make database comments of what is written here for readers, and each rewording a schema change.
+    # Tortoise makes database comments of what stands here for readers, and its tools a migration of each rewording.
     _no_comments = True
 
     #: SHA-256 of the key's canonical text, in hexadecimal.
@@ -123,6 +123,8 @@ class JidoThreadEntry(Model):
 
 
 MODELS: tuple[type[Model], ...] = (JidoCheckpoint, JidoThread, JidoThreadEntry)
+for _model in MODELS:
+    _model._meta.table_description = ""  # it came from the docstring: see `_no_comments`
 
 #: By table, its columns and the version of the schema that each came with.
 COLUMNS: dict[str, dict[str, int]] = {

@@ -191,7 +191,7 @@ class Copying(Protocol):
     """Capability `copy`."""
 
     async def copy_thread(self, source: str, target: str, *, upto: int | None = None) -> ThreadHead:
-        """Copy the entries below `upto` (all when None) into a journal that must not exist yet, with the same numbers."""
+        """Copy the entries below `upto` (all when None) into a new journal, with the same numbers."""
         ...
 
 

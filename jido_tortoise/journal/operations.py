@@ -78,6 +78,7 @@ async def load(
     Raises:
         CorruptRowError: Rows without a head, or rows missing between the head's numbers.
     """
+    wrong = ""
     for _ in range(_READS):
         head = await read_head(db, table, key)
         if head is None:
@@ -87,8 +88,9 @@ async def load(
         rows = await read_rows(db, table, key, first, stop) if first < stop else []
         if len(rows) == max(0, stop - first):
             return head, rows
+        wrong = f"the head says {stop - first} rows from {first}, but {len(rows)} are there"
     raise CorruptRowError(
-        f"{table.rows} {key}: the head says {stop - first} rows from {first}, but {len(rows)} are there",
+        f"{table.rows} {key}: {wrong}",
         reason="invalid_thread_revision",
         table=table.rows,
         key=key,
