@@ -5,6 +5,7 @@ Only the catalog is read, never a table that may not be there: within a transact
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ def compare_columns(expected: Columns, found: Mapping[str, Iterable[FoundColumn]
         if table in found:
             problems += _compare_table(table, columns, list(found[table]))
         else:
-            problems.append(Problem("schema_missing", table, f"table {table} is missing"))
+            problems.append(Problem("schema_missing", table, f"there is no table {table}"))
     return problems
 
 
@@ -140,7 +141,7 @@ def _place(db: Db) -> str:
 
 
 def _upgrade(db: Db) -> str:
-    option = "" if db.schema is None else f" --schema {db.schema}"
+    option = "" if db.schema is None else f" --schema {shlex.quote(db.schema)}"
     argument = "" if db.schema is None else f", schema={db.schema!r}"
     return (
         f"run `jido-tortoise upgrade -c your.settings.TORTOISE_ORM{option}`,"

@@ -9,19 +9,18 @@ from __future__ import annotations
 from jido_tortoise.schema.steps import Family, Guard, Step
 
 _STATE_1 = (
-    "eJztWttu2zgQ/RVCTy2QLQrn2r4lQdpNsZsArbFbICgIWhxbrCVSIamkRpt/L0nJtmTJiuQkjYvyzZqZw8uZIXVI+XvwlVGByQS4Vq8+mN+nEY"
-    "TTVDCug7foe8BJAuZHW9gOCkiargRZqyajeAkOFwjnJCOlJQltL2MSKzAmCiqULNVMcIv6PyIa3RKFlBYSKIqJ0ijjFCQCEkZoCrNXtiUqQtMU"
-    "45M+oIyz6wywFhPQEUgDvfpizMxEfgNlH68CNxOsZylYREqkZm5s5iGUQDRQTDRO3HRMuzgiKgpMK1f3uXVk/BQzGnyxnaZTPGYQ0wrhC4QJcN"
-    "58IMZzGhH5zsXbyY9wKOIs4auYdKYjwRcgw5C1mhmBtEMr0c6zOC4yNTfl7BiDlhksaKFLA4UxyWKbPIvOx7G0BRhfXA7xp7MhxkEtsXNEKW2F"
-    "KRTcFoUrEctFQr7hGPhER+bxYO8u72fJRh5lO/zv+OPp38cfXxzsvbQdClNZeeldFJ6Bc925JogmeSMuzxXKG9gWFMK1dDcwTVmo0Q8UM6U3YX"
-    "xuWFK+XB6/gPMWjj98urywLSdKXcdlbl/8e/x5lfbTfy5PHDlC6Yl0rbgGnNHgmXZxw7PPQ5eVZRaqq65r6a+s1U2KvyjtbclEtfoH+/sdyt9E"
-    "ra1/56tSXdnSujJdAXmiOxGdVyej/Ss6x3iaO9G8fK/24LkC8kT3IVrCTZ3pEzY557qV6wK3QnahJX8zsid2EH+9GQx2dw8Hr3cPjvb3Dg/3j1"
-    "4fmVg34LrrsCUhJ+fvzy+G1VRYQ5V/K2F6SZU5wGuVR9UqNyBV4+uzbRGUQButgG1Lw/MsgdoRq3sCalCfho3TkKV00zTUoD4NvdJgrw7G09JJ"
-    "1hpGJJzeEklxzSMGYl1s3ZUMklUL4UaR0mLedsCrV0JD93IP2m6NipCdbjdGuVroeFs0jABFJhyJcX7T81VkkpO4fkXUGnn/vdDaG5tnUp/bfG"
-    "fziOJz/bVNbxX6EPn552435V1/zKTSWMF1P+IrME//xvQnoEnvI0AZ5I8Bj3oM8Fp0K5aF16Jei1aE5hnXctZBkOZxvVQpNk7JoIc4LQBWdZI4"
-    "notOtYNuI2ZEKJGAGFcgTXXtGMnGkgQoIpwiCjE44yjTiMMNSFSUa7O2faqOGqTxVVW/2jf7ygdOY7XjmS0+dnZR0k0Sum31NqrnhiVbCOHtFc"
-    "+/cNtcr6e35Rzz3Jvn01+j9xbQXjo/VCMsNqMetV3G+NLu+MWzvwbz2uvh5T01s+1T2vN4X9Zd/zExiwVponj9wbuE8efuRz13Sxg37DEtqZgD"
-    "fB4enIdnPfHd/QSuin39"
+    "eJztWltv0zAU/itWnkAaE+rWdfC2TQM2wSZBBUgVstz4tDFN7Mx2Nqqx/47tpG3SG0k7WBF+a87NzneO7c8nvQ++MyowGQLXav/S/D6LIBylgn"
+    "EdvEb3AScJmB/rzPZQQNJ0zshKNenHM+dw6uGUpK+0JKEdZUBiBUZEQYWSpZoJbqQ8i2MrFKExZHxoA32JiEZ3RCGlhQSKYqI0yjgFiYCEERrB"
+    "eN8Gzzi7yQBrMQQdgTSuvW9GzIzlD1D2sRe4eWI9TsF6pERq5kY2D6EEooFionHiJmvi4oioKDBRer9T68joKWY0+GYHTUd4wCCmFTinHsbAaf"
+    "OJGM1ZROQbZ29fvo9DEWcJn/dJxzoSfOpkELJS80Yg7dRKoFoYizxMRDk6RqBlBlNY6ExAYUCyWJeS0MczWYDx1XUXfzrvYhzUSVshCgW3KXcF"
+    "YLFIyA8cAx/qyDweHT7k48zQyK3sgJ9PPp69O/n47OjwuR1QmLrJC+uq0LSc6sGFIJrkQVyeK5AvQVtQCFfCvQRpykKNfqKYKb0J4hPBDPJZ8f"
+    "8FzNdgfPnp+spGTpS6icvYPvtw8nUe9rP316cOHKH0ULooLoATGn+mnV33/GvXZWWWheqqq1v6c2t1k+IvSntXMlGt/la7XaP8jdXK+ne6KtSV"
+    "La0u0hUnD3QtoPPqZLR5Rec+HuZaMM/O1QY4V5w80E2AlnC7iPQpG15wvRbrwm8O7IIp/mNgD+0kXrxqtQ4OOq2XB0fH7cNOp3388tjYugkvqj"
+    "prEnJ68fbiqltNhRVU8bcUphFVmTh4rvKoXOUWpFp6fK5bBCWnjVbArqXhaZbAwhWrfgIWXH0aNk5DltJN07Dg6tPQKA22dTAYlW6yVtAn4eiO"
+    "SIoXNKIlVtkuqpJWMi8h3DBSWry3nfB8w6frDvdgXU+oMNmr1w/K2cLmvaBuBCgyEZAY5M2f7yKTnMQ1G0ArWzNPRDN3uTnziCxzdX+mMd3chm"
+    "f+v/tKeXsfMKk0VnDTDPiKm4d/Y/gT0KQx1y87eb7/qHzfk86dWBaedHrSWWGU51zLcQ3mmds1op/YKCWD7VhoEcMSURLHEx6q9tBdxAwvJRIQ"
+    "4wqkKbg9w+JYkgBFhFNEIQYn7GcacbgFiYoKXkVie1Wmac/guW+ORmrnM55+f6zDeZeR3XXrbCnPXbK4Csq6uzT3L25wq5nvrtw4nnqb+/Od7c"
+    "ZU15PcbU/z6WbUoLbLPr60a36EbM6WPEvavrxH5m2blPbE3pd13T8xjGNBlkG8+opc8vE35Ee9IUsYLNlj1qRi4uDzsHUenvRu9vALk3tMtg=="
 )
 
 _INDEXES = (

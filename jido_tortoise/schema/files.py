@@ -41,7 +41,7 @@ def migrations_location() -> Path:
 def vendor(location: str | Path, *families: str, label: str | None = None) -> list[Path]:
     """Write a stub for each of our steps into a host's folder, for hosts that run plain `aerich` with one location.
 
-    A stub holds no SQL: it runs the step that is installed. Writing again after an update of this library adds new ones.
+    A stub holds no SQL: it runs the step that is installed. Writing again after an update of the library adds new ones.
 
     Args:
         location: Aerich's `location` in the host; the stubs go into a folder of it that is named as the app.

@@ -28,8 +28,9 @@ class Progress:
 
     #: The label of the app.
     app: str
-    #: "waiting" for another process that upgrades; of a step "applied", "adopted" when its work was there, or "faked".
-    what: Literal["waiting", "applied", "adopted", "faked"]
+    #: "waiting" for another process that upgrades; of a step "running", and when all is committed "applied", "adopted"
+    #: when its work was there already, or "faked".
+    what: Literal["waiting", "running", "applied", "adopted", "faked"]
     #: The name of the step; None while waiting.
     step: str | None = None
 
@@ -151,13 +152,15 @@ def _usable(alias: str, schema: str | None) -> Db:
 
 
 async def _bring_up(home: Home, db: Db, tell: Tell, fake: bool) -> AppUpgrade:
+    # Before the transaction: Tortoise forgets, and never closes, what is opened within one on another connection.
+    other = None if home.listed_on == home.alias or db.schema is not None else db_of(home.listed_on)
     async with one_at_a_time(db, lambda: tell(Progress(home.label, "waiting"))), transaction(db) as inner:
         await take_step_lock(inner)
         await _make_schema(inner)
-        book = inner if home.listed_on == home.alias or db.schema is not None else db_of(home.listed_on)
+        book = other or inner
         listed = await ledger.applied(book, home.listed_as)
         pending = [step for step in home.family.steps if step.name not in listed]
-        ran = [] if fake else await _apply(inner, home, pending)
+        ran = [] if fake else await _apply(inner, home, pending, tell)
         await ledger.enlist(book, home.listed_as, home.family, pending)
     return _told(home, db, tell, ran, [step for step in pending if step not in ran], fake)
 
@@ -176,7 +179,7 @@ def _told(home: Home, db: Db, tell: Tell, ran: list[Step], adopted: list[Step], 
     )
 
 
-async def _apply(db: Db, home: Home, pending: list[Step]) -> list[Step]:
+async def _apply(db: Db, home: Home, pending: list[Step], tell: Tell) -> list[Step]:
     """Run what is needed: nothing when all is there, else the pending steps, else all of them, which repairs."""
     problems = await diagnose(db, home.family)
     refuse(db, _foreign(problems))
@@ -184,6 +187,7 @@ async def _apply(db: Db, home: Home, pending: list[Step]) -> list[Step]:
         if not problems:
             return []
         for step in steps:
+            tell(Progress(home.label, "running", step.name))
             await run_all(db, step_statements(step, db.dialect, db.schema))
         problems = await diagnose(db, home.family)
         if not problems:
