@@ -13,12 +13,31 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+#: Random digits for one id each, drawn from the system in bulk, since that takes half the time of an id.
+_random: list[str] = []
+_AT_ONCE = 64
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.clear)  # or parent and child would make the same ids
+
+#: RFC 9562 wants the first two bits of this digit to be 10.
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+
 def _uuid7(prefix: str) -> str:
     """Make a sortable id: 48 bits of milliseconds, then 74 random bits (RFC 9562, version 7)."""
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    number = number & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
-    text = f"{number:032x}"
-    return f"{prefix}{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    digits = _random_digits()
+    time_ms = f"{time.time_ns() // 1_000_000:012x}"
+    return f"{prefix}{time_ms[:8]}-{time_ms[8:]}-7{digits[:3]}-{_VARIANT[digits[3]]}{digits[4:7]}-{digits[7:]}"
+
+
+def _random_digits() -> str:
+    try:
+        return _random.pop()
+    except IndexError:
+        drawn = os.urandom(_AT_ONCE * 10).hex()
+        made = [drawn[at : at + 19] for at in range(0, len(drawn), 20)]
+        _random.extend(made[1:])
+        return made[0]
 
 
 @dataclass(frozen=True)

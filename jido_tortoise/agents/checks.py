@@ -19,12 +19,15 @@ _TEXT = f"a text of 1 to {MOST_CHARACTERS} characters without NUL and lone surro
 
 def is_text(value: object) -> TypeGuard[str]:
     """Tell whether a column for names can hold the value, on both databases."""
-    return isinstance(value, str) and 0 < len(value) <= MOST_CHARACTERS and "\0" not in value and _encodable(value)
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= MOST_CHARACTERS
+        and "\0" not in value
+        and (value.isascii() or _encodable(value))
+    )
 
 
 def _encodable(value: str) -> bool:
-    if value.isascii():
-        return True
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -122,29 +122,41 @@ def encode_entries(entries: EntryLike | Sequence[EntryLike], path: str = "entrie
     """
     made = normalise_entries(entries, path=path)
     raw = [entries] if isinstance(entries, Entry | Mapping) else entries
-    rows = [_encoded(*pair, f"{path}[{index}]") for index, pair in enumerate(zip(made, raw, strict=True))]
+    try:
+        rows = [_encoded(*pair) for pair in zip(made, raw, strict=True)]
+    except InvalidInputError:
+        _refuse_unstorable(made, path)
+        raise
     _refuse_twins(rows, path)
     return rows
 
 
-def _encoded(entry: Entry, given: EntryLike, path: str) -> EncodedEntry:
+def _encoded(entry: Entry, given: EntryLike) -> EncodedEntry:
+    row = EncodedEntry if _is_dated(given) else UndatedEntry
+    refs = codec.dump_map(entry.refs) if entry.refs else "{}"
+    return row(entry.id, entry.at_ms, entry.kind, codec.dump_map(entry.payload), refs)
+
+
+def _is_dated(given: EntryLike) -> bool:
+    return type(given) is Entry or not ((at := given.get("at")) is None or at is False)
+
+
+def _refuse_unstorable(entries: list[Entry], path: str) -> None:
+    """Say which entry cannot be stored, and what of it; the paths are spelled for this only."""
     try:
-        payload = codec.dump_map(entry.payload, path=f"{path}.payload")
-        refs = codec.dump_map(entry.refs, path=f"{path}.refs") if entry.refs else "{}"
+        for index, entry in enumerate(entries):
+            codec.dump_map(entry.payload, path=f"{path}[{index}].payload")
+            codec.dump_map(entry.refs, path=f"{path}[{index}].refs")
     except UnstorableError:
         raise
     except InvalidInputError as error:
         # The dict got another key after the entry was made.
         raise InvalidEntryError(str(error), **error.facts) from error
-    row = EncodedEntry if _is_dated(given) else UndatedEntry
-    return row(entry.id, entry.at_ms, entry.kind, payload, refs)
-
-
-def _is_dated(given: EntryLike) -> bool:
-    return isinstance(given, Entry) or not (given.get("at") is None or given["at"] is False)
 
 
 def _refuse_twins(rows: list[EncodedEntry], path: str) -> None:
+    if len({row.id for row in rows}) == len(rows):
+        return
     seen: set[str] = set()
     for index, row in enumerate(rows):
         if row.id in seen:

@@ -185,9 +185,10 @@ def normalise_entries(entries: EntryLike | Sequence[EntryLike], *, path: str = "
         raise InvalidEntryError.at(path, "a list of entries, or one entry", entries)
     try:
         return [entry if type(entry) is Entry else Entry.from_map(entry) for entry in entries]
-    except InvalidEntryError:  # once more, to say which
+    except InvalidEntryError:  # once more, to say which one: the paths are spelled for this only
         for index, entry in enumerate(entries):
-            Entry.from_map(entry, path=f"{path}[{index}]") if type(entry) is not Entry else None
+            if type(entry) is not Entry:
+                Entry.from_map(entry, path=f"{path}[{index}]")
         raise
 
 
