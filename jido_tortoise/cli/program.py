@@ -80,17 +80,18 @@ def build_parser() -> argparse.ArgumentParser:
         description="Durable agents on Tortoise ORM: the tables, and what stands in them.",
         epilog=_EPILOG,
     )
-    parser.add_argument("--version", action="version", version=_Version())
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for group in (demo, schema, doctor, migrations, agents):
         group.add_to(commands)
     return parser
 
 
-class _Version(str):
-    """Looked up only when somebody asks for it."""
+class _ShowVersion(argparse.Action):
+    """Looks it up only when somebody asks for it."""
 
-    def __mod__(self, _: object) -> str:
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from jido_tortoise import __version__
 
-        return f"jido-tortoise {__version__}"
+        print(f"jido-tortoise {__version__}")
+        parser.exit()

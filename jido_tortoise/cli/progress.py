@@ -46,9 +46,9 @@ class Display:
         """Show how far it is."""
         self._agents = agents
         if self._bar is not None:
-            self._bar.update(self._task, completed=min(share, 1.0), agents=f"{agents:,} agents")
+            self._bar.update(self._task, completed=share, agents=f"{agents:,} agents")
         elif self._is_terminal:
-            done = round(min(share, 1.0) * _WIDTH)
+            done = round(share * _WIDTH)
             self._write(f"\r{self._stage:8} [{'#' * done}{'.' * (_WIDTH - done)}] {agents:,} agents")
 
     def end(self, agents: int) -> None:

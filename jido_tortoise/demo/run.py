@@ -213,7 +213,7 @@ def _hear(told: dict[str, Any], task: Task, report: Report, size: int, watcher: 
         report.processes.append(told)
     elif what == "progress":
         share = told["agents"] / task.limit if task.limit else 0.0
-        watcher.progress(told["agents"], max(share, told["end"] / size))
+        watcher.progress(told["agents"], min(1.0, max(share, told["end"] / size)))
     elif what == "difference":
         watcher.difference(**told)
         _list(report.differences, told)

@@ -238,12 +238,14 @@ def test_whatever_is_lost_in_the_database_is_found(url: str, tmp_path: Path) -> 
     """Each part of what is stored is compared, and the report names the line that it belongs to."""
     conversation = {"messages": [{"role": "user", "content": str(n)} for n in range(4)], "topic": "tea"}
     path = write_lines(tmp_path / "six.jsonl", *[conversation] * len(_LOSSES))
-    if url.startswith("sqlite"):
-        guard, json_type = "DROP TRIGGER jido_thread_entries_never_change", "text"
-    else:
-        guard, json_type = "ALTER TABLE jido_thread_entries DISABLE TRIGGER USER", "jsonb"
-    changes = [change.replace("{json}", json_type) for change, _ in _LOSSES]
-    report = _lost(url, lambda: execute(url, guard, *changes), transcripts=path)
+    is_sqlite = url.startswith("sqlite")
+    changes = [change.replace("{json}", "text" if is_sqlite else "jsonb") for change, _ in _LOSSES]
+    if is_sqlite:
+        changes.insert(0, "DROP TRIGGER jido_thread_entries_never_change")
+    else:  # an entry is changed by whoever may switch the guard off, and switches it on again
+        switch = "ALTER TABLE jido_thread_entries {} TRIGGER USER"
+        changes = [switch.format("DISABLE"), *changes, switch.format("ENABLE")]
+    report = _lost(url, lambda: execute(url, *changes), transcripts=path)
     assert not report.ok
     assert [one["line"] for one in report.differences] == [1, 2, 3, 4, 5, 6, None]
     for one, (_, text) in zip(report.differences, _LOSSES, strict=False):
