@@ -45,6 +45,24 @@ class CreateTable(operations.CreateModel):
             await state_editor._run_sql(f'DROP TABLE IF EXISTS "{self.model._meta.db_table}"')
 
 
+class AddTableField(operations.AddField):
+    """AddField for a column that may be there."""
+
+    async def database_forward(
+        self, app_label: str, old_state: State, new_state: State, state_editor: BaseSchemaEditor | None = None
+    ) -> None:
+        """Add the column unless it is there."""
+        if state_editor is None:
+            return
+        if state_editor.collect_sql or not await self._is_there(app_label, new_state, state_editor):
+            await super().database_forward(app_label, old_state, new_state, state_editor)
+
+    async def _is_there(self, app_label: str, state: State, state_editor: BaseSchemaEditor) -> bool:
+        meta = state.apps.get_model(f"{app_label}.{self.model_name}")._meta
+        columns = await read_columns(db_of(state_editor.client.connection_name), [meta.db_table])
+        return meta.fields_db_projection[self.name] in {column.name for column in columns.get(meta.db_table, ())}
+
+
 def guards(family: str, version: int) -> operations.RunPython:
     """Make the guards that came with a version of a family; back, drop them."""
     new = [guard for guard in family_named(family).guards if guard.version == version]
@@ -58,6 +76,6 @@ def _running(
         # Not by the editor, which would cut a trigger in two at its semicolon.
         db = db_of(editor.client.connection_name)
         for guard in new:
-            await run_all(db, placed(wished(guard)[db.dialect], None))
+            await run_all(db, placed(wished(guard)[db.dialect], db.dialect))
 
     return run

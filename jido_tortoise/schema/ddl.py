@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import get_args
 
 from jido_tortoise.agents import checks
@@ -9,7 +10,7 @@ from jido_tortoise.database import Dialect
 from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.journal.statements import qualified
 from jido_tortoise.schema.families import family_named
-from jido_tortoise.schema.steps import Family, Step
+from jido_tortoise.schema.steps import AddColumn, Family, Step
 
 _LONGEST_NAME = 63
 
@@ -17,8 +18,8 @@ _LONGEST_NAME = 63
 def ddl(family: str, dialect: Dialect, *, version: int, schema: str | None = None, down: bool = False) -> str:
     """Give the script that makes, or drops, all that a version of a family's schema consists of.
 
-    It never changes for a version, and does no harm when it is repeated. Going down drops our triggers, functions and
-    tables, never a schema.
+    It never changes for a version, and may be repeated (on SQLite, unless that version adds columns). Going down drops
+    our triggers, functions and tables, never a schema.
 
     Args:
         family: "agents".
@@ -49,12 +50,19 @@ def statements(
 
 def step_statements(step: Step, dialect: Dialect, schema: str | None = None, *, down: bool = False) -> tuple[str, ...]:
     """Give the statements of one step."""
-    return placed((step.down if down else step.up)[dialect], schema)
+    return placed((step.down if down else step.up)[dialect], dialect, schema)
 
 
-def placed(templates: tuple[str, ...], schema: str | None) -> tuple[str, ...]:
+def placed(templates: Iterable[str | AddColumn], dialect: Dialect, schema: str | None = None) -> tuple[str, ...]:
     """Put the schema before every name that lives in one."""
-    return tuple(sql.replace("{schema}", qualified(schema)) for sql in templates)
+    return tuple(_text(template, dialect).replace("{schema}", qualified(schema)) for template in templates)
+
+
+def _text(template: str | AddColumn, dialect: Dialect) -> str:
+    if isinstance(template, str):
+        return template
+    add = "ADD COLUMN IF NOT EXISTS" if dialect == "postgres" else "ADD COLUMN"
+    return f'ALTER TABLE {{schema}}"{template.table}" {add} "{template.column}" {template.definition}'
 
 
 def make_schema(schema: str | None) -> tuple[str, ...]:

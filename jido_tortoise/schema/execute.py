@@ -8,7 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jido_tortoise.database import Db, fetch, in_thread, resolve
+from jido_tortoise.probe import read_columns
+from jido_tortoise.schema.ddl import placed
 from jido_tortoise.schema.families import FAMILIES
+from jido_tortoise.schema.steps import AddColumn, Step
 
 #: Changing a schema may have to wait for the host's own work, and a later step may move data.
 PATIENCE = float("inf")
@@ -29,6 +32,23 @@ async def run(db: Db, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...
 
 def _run(connection: sqlite3.Connection, sql: str, args: Sequence[Any]) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in connection.execute(sql, args)]
+
+
+async def run_step(db: Db, step: Step) -> None:
+    """Run a step; what it adds and finds is passed over."""
+    await run_all(db, placed(await needed(db, step), db.dialect, db.schema))
+
+
+async def needed(db: Db, step: Step) -> list[str | AddColumn]:
+    """Answer a step without the columns that are there."""
+    added = {template.table for template in step.up[db.dialect] if isinstance(template, AddColumn)}
+    found = await read_columns(db, added) if added else {}
+    there = {(table, column.name) for table, columns in found.items() for column in columns}
+    return [
+        template
+        for template in step.up[db.dialect]
+        if isinstance(template, str) or (template.table, template.column) not in there
+    ]
 
 
 async def run_all(db: Db, sqls: Iterable[str]) -> None:

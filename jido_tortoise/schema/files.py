@@ -11,7 +11,7 @@ from jido_tortoise.database import Dialect
 from jido_tortoise.errors import ConfigError, InvalidInputError
 from jido_tortoise.probe import compare_columns, read_columns, refuse
 from jido_tortoise.schema.ddl import placed, script, step_statements
-from jido_tortoise.schema.execute import db_of
+from jido_tortoise.schema.execute import db_of, needed
 from jido_tortoise.schema.families import family_named
 from jido_tortoise.schema.ledger import MAKE, describe, packed
 from jido_tortoise.schema.locks import STEP_LOCK
@@ -90,8 +90,8 @@ async def upgrade_script(client: BaseDBAsyncClient, family: str, step: str) -> s
     found = family_named(family)
     columns = await read_columns(db, found.columns())
     refuse(db, [p for p in compare_columns(found.columns(), columns) if p.reason == "schema_foreign"])
-    made = placed(MAKE[db.dialect], None)
-    return _transactional(db.dialect, (*made, *step_statements(_step(found, step), db.dialect)))
+    made = (*MAKE[db.dialect], *await needed(db, _step(found, step)))
+    return _transactional(db.dialect, placed(made, db.dialect))
 
 
 async def downgrade_script(client: BaseDBAsyncClient, family: str, step: str) -> str:

@@ -48,7 +48,7 @@ async def enlist(db: Db, app: str, family: Family, steps: list[Step]) -> None:
     if not steps:
         return
     if not await _is_there(db):
-        await run_all(db, placed(MAKE[db.dialect], db.schema))
+        await run_all(db, placed(MAKE[db.dialect], db.dialect, db.schema))
     content = "$3::text::jsonb" if db.dialect == "postgres" else "$3"
     sql = f'INSERT INTO {qualified(db.schema)}"aerich" ("version", "app", "content") VALUES ($1, $2, {content})'
     for step in steps:

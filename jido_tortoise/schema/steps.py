@@ -10,8 +10,19 @@ from tortoise.models import Model
 
 from jido_tortoise.database import Dialect
 
+
+@dataclass(frozen=True, slots=True)
+class AddColumn:
+    """A column that a later step adds. SQLite cannot say IF NOT EXISTS here, so our tools look first."""
+
+    table: str
+    column: str
+    #: Its type and what follows it.
+    definition: str
+
+
 #: Statements by dialect; `{schema}` stands before every name that lives in a PostgreSQL schema.
-Statements = Mapping[Dialect, tuple[str, ...]]
+Statements = Mapping[Dialect, tuple[str | AddColumn, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from jido_tortoise.journal.statements import qualified
 from jido_tortoise.probe import Problem, refuse
 from jido_tortoise.schema import ledger
 from jido_tortoise.schema.apps import Config, Home, find_homes, read_config, registered_families, registered_home
-from jido_tortoise.schema.ddl import check_dialect, make_schema, step_statements
-from jido_tortoise.schema.execute import PATIENCE, db_of, run, run_all
+from jido_tortoise.schema.ddl import check_dialect, make_schema
+from jido_tortoise.schema.execute import PATIENCE, db_of, run, run_all, run_step
 from jido_tortoise.schema.locks import lock_file, one_at_a_time, take_step_lock
 from jido_tortoise.schema.steps import Step
 from jido_tortoise.schema.verify import diagnose
@@ -188,7 +188,7 @@ async def _apply(db: Db, home: Home, pending: list[Step], tell: Tell) -> list[St
             return []
         for step in steps:
             tell(Progress(home.label, "running", step.name))
-            await run_all(db, step_statements(step, db.dialect, db.schema))
+            await run_step(db, step)
         problems = await diagnose(db, home.family)
         if not problems:
             return steps

@@ -59,7 +59,7 @@ async def by_generating(place: Place) -> None:
     async with opened(place.url, tables=False) as db:
         await db.context.generate_schemas()
         for guard in GUARDS.values():
-            for sql in placed(guard.up[place.dialect], None):
+            for sql in placed(guard.up[place.dialect], place.dialect):
                 await db.client.execute_query(sql)
 
 
@@ -115,7 +115,7 @@ async def test_verify_reports_each_listed_guard(place: Place) -> None:
     """One that is lost or switched off is named, with the cure."""
     for guard in GUARDS.values():
         async with opened(place.url) as db:
-            for sql in placed(guard.down[place.dialect], None):
+            for sql in placed(guard.down[place.dialect], place.dialect):
                 await db.client.execute_query(sql)
             with pytest.raises(Exception, match=rf"has no trigger {guard.trigger} .*jido-tortoise upgrade -c"):
                 await verify()
