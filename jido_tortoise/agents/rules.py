@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from jido_tortoise import codec
+from jido_tortoise import codec, seams
 from jido_tortoise.agents import checks, keys
 from jido_tortoise.agents.thread import Entry, EntryLike, normalise_entries
 from jido_tortoise.errors import (
@@ -120,8 +120,11 @@ def encode_entries(entries: EntryLike | Sequence[EntryLike], path: str = "entrie
         UnstorableError: One holds a value that cannot be stored.
         DuplicateEntryError: Two of them have one id.
     """
-    made = normalise_entries(entries, path=path)
     raw = [entries] if isinstance(entries, Entry | Mapping) else entries
+    usual = _encoded_at_once(raw)
+    if usual is not None:
+        return usual
+    made = normalise_entries(entries, path=path)
     try:
         rows = [_encoded(*pair) for pair in zip(made, raw, strict=True)]
     except InvalidInputError:
@@ -129,6 +132,26 @@ def encode_entries(entries: EntryLike | Sequence[EntryLike], path: str = "entrie
         raise
     _refuse_twins(rows, path)
     return rows
+
+
+#: What nearly every entry says that is given as a dict.
+_USUAL = frozenset({"kind", "payload", "refs"})
+
+
+def _encoded_at_once(given: Any) -> list[EncodedEntry] | None:
+    """Answer the rows of usual dicts, column by column, which takes half the time; None when one is not as usual."""
+    if type(given) is not list or {*map(type, given)} != {dict} or not _USUAL.issuperset(set().union(*given)):
+        return None
+    try:
+        kinds = [fields["kind"] for fields in given]
+        if not all(type(kind) is str and checks.is_text(kind) for kind in set(kinds)):
+            return None
+        payloads = [codec.dump_map(fields["payload"]) for fields in given]
+        refs = [codec.dump_map(fields["refs"]) if "refs" in fields else "{}" for fields in given]
+    except (KeyError, TypeError, InvalidInputError):
+        return None
+    ids, now = [seams.new_id("entry_") for _ in given], seams.now_ms()
+    return [UndatedEntry(id, now, *row) for id, *row in zip(ids, kinds, payloads, refs, strict=True)]
 
 
 def _encoded(entry: Entry, given: EntryLike) -> EncodedEntry:

@@ -67,7 +67,7 @@ class Appended:
     #: The journal's revision after the append.
     rev: int
     #: The entries as they are stored, with their numbers.
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, final, overload
 from weakref import WeakKeyDictionary
 
 from jido_tortoise import codec, journal, probe, seams, telemetry
@@ -171,7 +171,7 @@ class TortoiseStorage:
         with telemetry.operation("append_thread", thread_id=thread_id, count=len(rows)) as span, _repeatable(rows):
             rev, stored = await self._append(await self._db(), request, rows)
             span.set(rev=rev)
-        return Appended(thread_id=thread_id, rev=rev, entries=tuple(_numbered(stored, rev)))
+        return Appended(thread_id=thread_id, rev=rev, entries=_AppendedEntries(stored, rev) if stored else ())
 
     async def _append(self, db: Db, request: Append, rows: list[EncodedEntry]) -> tuple[int, list[EncodedEntry]]:
         for _ in range(_LOOKS):
@@ -455,6 +455,43 @@ def _decoded(key: Any, row: Any) -> Checkpoint:
 def _append(thread_id: str, rows: list[EncodedEntry], expected: int | None, values: Mapping[str, Any]) -> Append:
     columns = list(zip(*rows, strict=True)) or [()] * len(EncodedEntry._fields)
     return Append(key=(thread_id,), columns=columns, now=seams.now_ms(), expected=expected, values=values)
+
+
+@final
+class _AppendedEntries(Sequence[Entry]):
+    """What an append has written, read from its texts when somebody looks at it: hardly anybody does."""
+
+    __slots__ = ("_made", "_rev", "_rows")
+    __hash__ = None  # type: ignore[assignment]  # as the entries' own
+
+    def __init__(self, rows: list[EncodedEntry], rev: int) -> None:
+        self._rows = rows
+        self._rev = rev
+        self._made: list[Entry] | None = None
+
+    def _all(self) -> list[Entry]:
+        if self._made is None:
+            self._made = _numbered(self._rows, self._rev)
+        return self._made
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._all())
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        return self._all()[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self._all() == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    def __repr__(self) -> str:
+        return repr(tuple(self._all()))
 
 
 def _numbered(rows: list[EncodedEntry], rev: int) -> list[Entry]:
