@@ -13,6 +13,7 @@ from typing import Any
 from jido_tortoise import seams
 from jido_tortoise.agents.agent import Agent
 from jido_tortoise.agents.memory import InMemoryStorage
+from jido_tortoise.errors import StorageTimeoutError
 
 
 @dataclass
@@ -87,6 +88,8 @@ class FaultyStorage(InMemoryStorage):
         self.calls: Tally[str] = Tally()
         self.failures: dict[str, BaseException] = {}
         self.gates: dict[str, asyncio.Event] = {}
+        #: Methods whose answer gets lost: they do what they should, and raise.
+        self.unanswered: set[str] = set()
 
     @contextmanager
     def failing(self, method: str, error: BaseException) -> Iterator[None]:
@@ -117,7 +120,10 @@ class FaultyStorage(InMemoryStorage):
 
     async def save(self, *args: Any, **options: Any) -> Any:
         await self._pass("save")
-        return await super().save(*args, **options)
+        saved = await super().save(*args, **options)
+        if "save" in self.unanswered:
+            raise StorageTimeoutError("no answer", outcome="unknown")
+        return saved
 
     async def fetch(self, key: Any) -> Any:
         await self._pass("fetch")

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from jido_tortoise.errors import (
     JidoError,
     MissingThreadError,
     NotFoundError,
+    StorageTimeoutError,
     StorageUnavailableError,
     ThreadMismatchError,
 )
@@ -160,12 +162,12 @@ async def test_a_cancelled_waiter_leaves_the_flight_alone(faulty: FaultyStorage)
     """Who waits for another's thaw and gives up does not end it."""
     async with AgentManager(faulty, Counter) as manager:
         async with faulty.waiting("fetch"):
-            first, second = [asyncio.create_task(manager.attach(KEY, n)) for n in range(2)]
+            first, second, third = [asyncio.create_task(manager.attach(KEY, n)) for n in range(3)]
             await until(lambda: faulty.calls["fetch"] == 1)
             second.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await second
-        assert await first is manager.lookup(KEY)
+        assert await first is await third
 
 
 async def test_exclusive_checkouts_take_turns(faulty: FaultyStorage) -> None:
@@ -205,6 +207,17 @@ async def test_an_exclusive_waiter_does_not_get_a_dropped_copy(memory: InMemoryS
         await waiter
         assert got[0] is not agent
         assert got[0] is manager.lookup(KEY)
+
+
+async def test_a_task_does_not_wait_for_itself(memory: InMemoryStorage) -> None:
+    """An exclusive checkout inside one of the same task is refused, where it would hang for ever."""
+    async with AgentManager(memory, Counter) as manager, manager.checkout(KEY, exclusive=True):
+        with pytest.raises(JidoError) as caught:
+            async with manager.checkout(KEY, exclusive=True):
+                pass
+        assert caught.value.reason == "deadlock"
+        assert manager.stats().attached == 1
+    assert manager.stats().count == 0
 
 
 async def test_an_error_in_the_block_detaches(memory: InMemoryStorage) -> None:
@@ -537,9 +550,9 @@ async def test_the_end_hibernates_all(storage: Storage) -> None:
 
 async def test_the_end_collects_every_failure(faulty: FaultyStorage) -> None:
     """One agent that cannot be stored keeps no other from it; its error names it, and it stays for a second try."""
-    manager = AgentManager(faulty, Counter)
+    manager = AgentManager(faulty, Counter, idle_timeout=900)
     with pytest.raises(ExceptionGroup) as caught:
-        async with manager:
+        async with asyncio.timeout(10), manager:
             for key in ("good", "bad", "worse"):
                 async with manager.checkout(key) as agent:
                     agent.step()
@@ -624,6 +637,22 @@ async def test_the_end_waits_for_a_hibernate_that_runs(faulty: FaultyStorage, cl
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_the_end_waits_for_the_hook(memory: InMemoryStorage, clock: Clock) -> None:
+    """What the host wants to do about a failure is done when the manager has ended."""
+    told: list[Any] = []
+
+    async def hook(key: Any, error: Exception) -> None:
+        await asyncio.sleep(0.01)
+        told.append(key)
+
+    with pytest.raises(ExceptionGroup):
+        async with AgentManager(memory, Counter, idle_timeout=60, on_background_error=hook) as manager:
+            async with manager.checkout(KEY) as agent:
+                agent.state.notes.append(object())  # type: ignore[arg-type]
+            await clock.advance(60)
+    assert told == [KEY]
+
+
 async def test_nothing_is_checked_out_before_or_after(memory: InMemoryStorage) -> None:
     """A manager that is not entered, or has ended, refuses; and can be entered again."""
     manager = AgentManager(memory, Counter)
@@ -663,6 +692,79 @@ async def test_a_change_after_the_end_is_told(memory: InMemoryStorage) -> None:
     with pytest.raises(ConflictError) as caught:
         await loud.__aexit__(None, None, None)
     assert caught.value.reason == "copy_dropped"
+
+
+# -- saving -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["save", "stop", "exit"])
+async def test_a_save_that_has_begun_is_completed(faulty: FaultyStorage, how: str) -> None:
+    """A cancellation waits until the agent is stored."""
+    async with AgentManager(faulty, Counter, checkpoint_on_exit=how == "exit") as manager:
+
+        async def use() -> None:
+            async with manager.checkout(KEY) as agent:
+                agent.step()
+                if how == "save":
+                    await manager.save(KEY)
+            await manager.stop(KEY)
+
+        async with faulty.waiting("save"):
+            task = asyncio.create_task(use())
+            await until(lambda: faulty.calls["save"])
+            for _ in range(3):
+                task.cancel()
+                await asyncio.sleep(0)
+            assert not task.done()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await stored(faulty)).state.n == 1
+        assert faulty.calls["save"] == 1
+
+
+async def test_saves_of_one_agent_take_turns(faulty: FaultyStorage) -> None:
+    """Two tasks that save a shared agent at once do not take each other for another process."""
+    async with AgentManager(faulty, Counter) as manager, manager.checkout(KEY) as agent:
+
+        async def step_and_save() -> None:
+            agent.step()
+            await asyncio.sleep(0)
+            await manager.save(KEY)
+
+        await asyncio.gather(*(step_and_save() for _ in range(20)))
+        assert await stored(faulty) == agent
+
+
+async def test_a_save_behind_a_discard_writes_nothing(faulty: FaultyStorage) -> None:
+    """A save that waited while the copy was discarded is refused."""
+    async with AgentManager(faulty, Counter) as manager, manager.checkout(KEY) as agent:
+        async with faulty.waiting("save"):
+            agent.step()
+            first = asyncio.create_task(manager.save(KEY))
+            await until(lambda: faulty.calls["save"])
+            agent.step()
+            second = asyncio.create_task(manager.save(KEY))
+            await asyncio.sleep(0)
+            await manager.discard(KEY)
+        await first
+        with pytest.raises(ConflictError) as caught:
+            await second
+        assert caught.value.reason == "copy_dropped"
+    assert (await stored(faulty)).state.n == 1
+
+
+async def test_a_save_whose_answer_was_lost(faulty: FaultyStorage) -> None:
+    """It has landed though it failed; the agent goes on changing, and its next save is no conflict."""
+    async with AgentManager(faulty, Counter) as manager, manager.checkout(KEY) as agent:
+        for _ in range(2):
+            agent.step()
+            faulty.unanswered.add("save")
+            with pytest.raises(StorageTimeoutError):
+                await manager.save(KEY)
+            faulty.unanswered.clear()
+            agent.state.notes.append("changed")
+            await manager.save(KEY)
+            assert await stored(faulty) == agent
 
 
 # -- deleting -----------------------------------------------------------------------------------------------------
@@ -778,6 +880,87 @@ async def test_no_storage_is_refused() -> None:
     """instance_manager: a manager without a storage would lose everything; here it is refused."""
     with pytest.raises(InvalidStorageError):
         AgentManager(None, Counter)
+
+
+class Plain:
+    """A storage of six methods and nothing beyond."""
+
+    capabilities: frozenset[Any] = frozenset()
+
+    def __init__(self) -> None:
+        inner = InMemoryStorage()
+        self.put_checkpoint, self.get_checkpoint = inner.put_checkpoint, inner.get_checkpoint
+        self.append_thread, self.load_thread = inner.append_thread, inner.load_thread
+        self.delete_checkpoint, self.delete_thread = inner.delete_checkpoint, inner.delete_thread
+
+
+async def test_six_methods_are_enough(clock: Clock) -> None:
+    """A manager needs no capability of its storage."""
+    storage = Plain()
+    async with AgentManager(storage, Counter, idle_timeout=60, scope="plain") as manager:
+        for n in (1, 2):
+            async with manager.checkout(KEY) as agent:
+                agent.step()
+                assert agent.state.n == n
+            await clock.advance(60)
+            assert manager.lookup(KEY) is None
+        await manager.delete(KEY)
+        assert await storage.load_thread(agent.thread.id) is None
+
+
+class Foreign:
+    """An agent that knows nothing of ours."""
+
+    agent_type = "managed_foreign"
+
+    def __init__(self, id: Any) -> None:
+        self.id, self.state = id, {"n": 0}
+
+    @classmethod
+    def restore(cls, data: dict[str, Any]) -> Foreign:
+        agent = cls(data["id"])
+        agent.state = data["state"]
+        return agent
+
+
+class MakeableForeign(Foreign):
+    """One that can be made, too."""
+
+    @classmethod
+    def new(cls, id: Any, *, partition: str | None = None) -> MakeableForeign:
+        return cls(id)
+
+
+async def test_classes_that_are_not_ours(memory: InMemoryStorage) -> None:
+    """Whatever has an id, a state, an agent_type and `restore` can be kept; to be made it needs `new`."""
+    async with AgentManager(memory, MakeableForeign) as manager, manager.checkout(KEY, initial_state={"n": 5}) as agent:
+        agent.state["n"] += 1
+    async with AgentManager(memory, Foreign) as manager, manager.checkout(KEY) as thawed:
+        assert thawed.state == {"n": 6}
+        with pytest.raises(InvalidAgentError, match="new"):
+            await manager.attach("other")
+    for bad in (None, "Counter", object, Counter(KEY)):
+        with pytest.raises(InvalidAgentError):
+            AgentManager(memory, bad)  # type: ignore[type-var, arg-type]
+
+
+async def test_a_state_that_needs_arguments(memory: InMemoryStorage) -> None:
+    """A class whose state cannot be made from nothing is made from the initial state; without one that is an error."""
+    async with AgentManager(memory, Named) as manager:
+        with pytest.raises(InvalidInputError, match="state"):
+            await manager.attach(KEY)
+        async with manager.checkout(KEY, initial_state=Name("Ada")) as agent:
+            assert agent.state.name == "Ada"
+    assert (await Jido(memory).thaw_or_new(Named, "other", state=Name("Eve"))).state.name == "Eve"
+
+
+@dataclass
+class Name:
+    name: str
+
+
+class Named(Agent[Name], agent_type="managed_named"):
+    """Has a name from the beginning."""
 
 
 async def test_an_explicit_storage_is_the_one(memory: InMemoryStorage) -> None:
@@ -964,6 +1147,15 @@ async def test_force_overwrites(storage: Storage) -> None:
     assert (kept.state.n, [entry.payload["n"] for entry in kept.thread]) == (101, [1, 101])
 
 
+async def test_force_overwrites_with_an_unchanged_copy_too(storage: Storage) -> None:
+    """It says what is to be stored, whether or not this copy was changed."""
+    await hibernate(storage, Counter(KEY, Count(7)))
+    async with AgentManager(storage, Counter) as manager, manager.checkout(KEY):
+        await _changed_elsewhere(storage)
+        await manager.save(KEY, force=True)
+        assert (await stored(storage)).state.n == 7
+
+
 async def test_discarding_a_shared_copy_tells_the_others(memory: InMemoryStorage) -> None:
     """Who shares a copy that is discarded learns it when it saves it or leaves with changes; a reader does not care."""
     await hibernate(memory, Counter(KEY))
@@ -977,7 +1169,8 @@ async def test_discarding_a_shared_copy_tells_the_others(memory: InMemoryStorage
                     if change:
                         agent.step()
                     if save:
-                        await manager.save(KEY)
+                        with pytest.raises(ConflictError, match="discarded"):
+                            await manager.save(KEY)
                 outcomes[name] = "well"
             except ConflictError as error:
                 outcomes[name] = error.reason

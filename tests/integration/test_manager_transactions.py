@@ -231,10 +231,14 @@ async def test_a_save_in_a_transaction_waits_with_patience(db: Database, monkeyp
         await outside
         assert (await stored()).state.n == 2
         with pytest.raises(StorageBusyError):
-            once, again = (manager.checkout(KEY, exclusive=True) for _ in range(2))
-            async with once, in_transaction(), again:
-                pass
+            async with manager.checkout(KEY, exclusive=True):
+                await asyncio.create_task(_visit_in_a_transaction(manager))
     assert manager.stats().count == 0
+
+
+async def _visit_in_a_transaction(manager: AgentManager[Counter]) -> None:
+    async with in_transaction(), manager.checkout(KEY, exclusive=True):
+        pass
 
 
 async def test_many_in_and_out_of_transactions(db: Database) -> None:
