@@ -14,7 +14,7 @@ from jido_tortoise.agents.live import Live
 from jido_tortoise.agents.persist import Journal
 from jido_tortoise.agents.storage import Storage
 from jido_tortoise.agents.thread import Thread
-from jido_tortoise.errors import InvalidInputError, NotFoundError
+from jido_tortoise.errors import InvalidAgentError, InvalidInputError, NotFoundError
 
 A = TypeVar("A", bound=AgentLike)
 
@@ -77,6 +77,12 @@ class Home(Generic[A]):
         await care.delete_agent(self.storage, self.cls, id, partition=self.partition, key=self.key(id))
 
 
+def check_class(cls: Any) -> None:
+    """Refuse what is no class of agents."""
+    if not isinstance(cls, type) or not all(hasattr(cls, name) for name in ("agent_type", "restore")):
+        raise InvalidAgentError.at("cls", "a class with an agent_type and restore(data)", cls)
+
+
 def check_scope(scope: Any) -> str | None:
     """Answer the scope, when it is a name that fits into a thread's id."""
     if scope is not None and len(quote(checks.text(scope, "scope"), safe="")) > _LONGEST_SCOPE:
@@ -86,9 +92,12 @@ def check_scope(scope: Any) -> str | None:
 
 def fresh(cls: type[A], id: Any, partition: str | None, state: Any) -> A:
     """Make an agent that was never stored, with this state, or its own first one when that is None."""
-    if state is not None and getattr(cls.new, "__func__", None) is Agent.new.__func__:  # type: ignore[attr-defined]
+    new: Any = getattr(cls, "new", None)
+    if new is None:
+        raise InvalidAgentError.at("cls", "a class with new(id, *, partition), since nothing is stored", cls)
+    if state is not None and getattr(new, "__func__", None) is Agent.new.__func__:  # type: ignore[attr-defined]
         return cls(id, state, partition=partition)  # type: ignore[call-arg]
-    agent: A = cls.new(id, partition=partition)  # type: ignore[attr-defined]
+    agent: A = new(id, partition=partition)
     if state is not None:
         agent.state = state
     return agent

@@ -48,8 +48,9 @@ class Live(Generic[A]):
         self.timer: asyncio.Task[None] | None = None
         #: Held while the agent is stored or deleted.
         self.storing = asyncio.Lock()
-        #: Held by an exclusive checkout.
+        #: Held by an exclusive checkout, and which one took it last.
         self.turn = asyncio.Lock()
+        self.holder: Visit | None = None
         #: Whether it is to go as soon as nobody has it.
         self.leaving = False
         #: Why it is no longer the agent of its key, while somebody still has it.

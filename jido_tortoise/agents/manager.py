@@ -16,14 +16,14 @@ from typing import Any, Generic, TypeVar
 
 from jido_tortoise.agents.agent import AgentLike
 from jido_tortoise.agents.fleet import Fleet, OnBackgroundError
-from jido_tortoise.agents.home import Home, check_scope
+from jido_tortoise.agents.home import Home, check_class, check_scope
 from jido_tortoise.agents.keys import check_partition
 from jido_tortoise.agents.live import Live, Visit
 from jido_tortoise.agents.persist import Journal
 from jido_tortoise.agents.resolve import StorageLike, resolve_storage
 from jido_tortoise.agents.storage import Storage
 from jido_tortoise.database import to_the_end
-from jido_tortoise.errors import InvalidInputError, TransactionError
+from jido_tortoise.errors import InvalidInputError, JidoError, TransactionError
 
 A = TypeVar("A", bound=AgentLike)
 
@@ -71,8 +71,9 @@ class AgentManager(Generic[A]):
         checkpoint_on_exit: bool = False,
         on_background_error: OnBackgroundError | None = None,
     ) -> None:
-        at = _checked_partition(partition, storage)
-        self._home = Home(resolve_storage(storage), cls, at, check_scope(scope), journal)
+        check_class(cls)
+        within = _checked_partition(partition, storage)
+        self._home: Home[A] = Home(resolve_storage(storage), cls, within, check_scope(scope), journal)
         self._fleet = Fleet(self._home, _checked_timeout(idle_timeout), on_background_error)
         self._checkpoint_on_exit = checkpoint_on_exit
 
@@ -127,7 +128,7 @@ class AgentManager(Generic[A]):
         Args:
             key: The agent's id, as for `jido.thaw`.
             initial_state: The state of the agent when nothing is stored.
-            exclusive: Whether other exclusive checkouts wait until this one ends.
+            exclusive: Whether other exclusive checkouts of this manager wait until this one ends.
 
         Raises:
             ConflictError: On entry, the copy in memory is known to be stale: `discard` it. On exit, it was dropped
@@ -150,7 +151,7 @@ class AgentManager(Generic[A]):
             if not exclusive:
                 return live
             try:
-                await self._fleet.acquire(live.turn)
+                await self._take_turn(live, visit)
             except BaseException:
                 self._fleet.leave(live, visit)
                 raise
@@ -158,6 +159,13 @@ class AgentManager(Generic[A]):
                 return live
             live.turn.release()  # it went bad while we waited
             self._fleet.leave(live, visit)
+
+    async def _take_turn(self, live: Live[A], visit: Visit) -> None:
+        if live.turn.locked() and live.holder is not None and live.holder.task is visit.task:
+            message = f"this task has an exclusive checkout of {live.agent.id!r} already, and would wait for itself"
+            raise JidoError(message, reason="deadlock", id=live.agent.id)
+        await self._fleet.acquire(live.turn)
+        live.holder = visit
 
     async def _end_of(self, live: Live[A], visit: Visit) -> None:
         if visit not in live.owners:  # this task has dropped it itself
