@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -49,7 +50,19 @@ def _quoted(text: str) -> str:
 
 def key_hash(key: Any) -> str:
     """Answer the primary key of a checkpoint: the same for equal keys, whatever the order in their dicts."""
+    # Most keys are a type and an id. Of anything but texts a cache would take 1, 1.0 and True for one key.
+    if type(key) is tuple and {*map(type, key)} == {str}:
+        return _hash_of_texts(key)
+    return _hash(key)
+
+
+def _hash(key: Any) -> str:
     return sha256(codec.canonical(key, path="key").encode()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _hash_of_texts(key: tuple[str, ...]) -> str:
+    return _hash(key)
 
 
 def check_agent_id(id: Any) -> Any:

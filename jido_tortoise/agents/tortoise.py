@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, final, overload
 from weakref import WeakKeyDictionary
 
@@ -290,8 +289,8 @@ class TortoiseStorage:
         rev = None if thread.expected_rev is None else thread.expected_rev + len(rows)
         row = rules.encode_checkpoint(key, rules.with_pointer(data, thread.id, rev or 0))
         values = _checkpoint_values(row, expected_version) | {"metadata": rules.encode_metadata(thread.metadata)}
-        request = _append(thread.id, rows, thread.expected_rev, values)
-        request = replace(request, check_only=not rows and bool(thread.expected_rev or not thread.metadata))
+        check_only = not rows and bool(thread.expected_rev or not thread.metadata)
+        request = _append(thread.id, rows, thread.expected_rev, values, check_only=check_only)
         sibling = statements.sibling(statements.guard_of(expected_version), rev is not None)
         with telemetry.operation("save", thread_id=thread.id, count=len(rows), bytes=len(row.data)) as span:
             db = await self._db()
@@ -452,9 +451,23 @@ def _decoded(key: Any, row: Any) -> Checkpoint:
     return _checkpoint(key, value, version, created_ms, updated_ms)
 
 
-def _append(thread_id: str, rows: list[EncodedEntry], expected: int | None, values: Mapping[str, Any]) -> Append:
+def _append(
+    thread_id: str,
+    rows: list[EncodedEntry],
+    expected: int | None,
+    values: Mapping[str, Any],
+    *,
+    check_only: bool = False,
+) -> Append:
     columns = list(zip(*rows, strict=True)) or [()] * len(EncodedEntry._fields)
-    return Append(key=(thread_id,), columns=columns, now=seams.now_ms(), expected=expected, values=values)
+    return Append(
+        key=(thread_id,),
+        columns=columns,
+        now=seams.now_ms(),
+        expected=expected,
+        values=values,
+        check_only=check_only,
+    )
 
 
 @final
