@@ -10,10 +10,16 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from jido_tortoise import seams
 from jido_tortoise.agents.agent import Agent
+from jido_tortoise.agents.keys import checkpoint_key
 from jido_tortoise.agents.memory import InMemoryStorage
+from jido_tortoise.agents.persist import thaw
+from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise.errors import StorageTimeoutError
+from tests.conftest import opened
 
 
 @dataclass
@@ -29,6 +35,33 @@ class Counter(Agent[Count], agent_type="managed_counter"):
         """Count one more, in the state and in the journal."""
         self.state.n += 1
         self.thread.append("step", {"n": self.state.n})
+
+
+KEY = "user-123"
+#: The storages that most tests run on.
+KINDS = ("memory", "sqlite-file", "postgres")
+
+
+@asynccontextmanager
+async def storage_of(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """Give an empty storage of this kind for the block."""
+    if kind == "memory":
+        yield InMemoryStorage()
+        return
+    url = request.getfixturevalue("sqlite_url" if kind == "sqlite-file" else "pg_url")
+    async with opened(url, backend=kind):
+        yield TortoiseStorage()
+
+
+async def stored(storage: Any, key: Any = KEY, **options: Any) -> Counter:
+    """Answer the counter as it is stored."""
+    return await thaw(storage, Counter, key, **options)
+
+
+async def version(storage: Any, key: Any = KEY) -> int | None:
+    """Answer the version of its checkpoint; None when there is none."""
+    found = await storage.get_checkpoint(checkpoint_key("managed_counter", key))
+    return None if found is None else found.version
 
 
 class Clock:
