@@ -22,6 +22,7 @@ from jido_tortoise.errors import (
     ConfigError,
     ConnectionsClosedError,
     NotInitialisedError,
+    StorageError,
     StorageTimeoutError,
     StorageUnavailableError,
 )
@@ -35,7 +36,7 @@ NOTE = {"kind": "note", "payload": {"text": "x"}}
 
 
 async def test_not_initialised() -> None:
-    """Without Tortoise.init the error says to call it."""
+    """Without Tortoise.init the error says to call it (J2)."""
     with pytest.raises(NotInitialisedError, match=r"Tortoise\.init"):
         resolve(None, JidoThread)
 
@@ -68,10 +69,45 @@ async def test_ambiguous_connection() -> None:
 
 
 async def test_unknown_connection(db: Database) -> None:
-    """A connection that the config does not have is named, with those that it has."""
+    """A connection that the config does not have is named, with those that it has (J3)."""
     with pytest.raises(ConfigError, match="default") as caught:
         resolve("nowhere", JidoThread)
     assert caught.value.reason == "unknown_connection"
+
+
+# -- a file that is none ------------------------------------------------------------------------------------------
+
+
+async def test_F17_truncated_file(sqlite_url: str) -> None:
+    """A database file that was cut off is an error of ours, for reads and appends (F20), and never an empty journal."""
+    path = Path(sqlite_url.removeprefix("sqlite://"))
+    async with opened(sqlite_url):
+        await TortoiseStorage().append_thread("t", [NOTE] * 500)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    async with opened(sqlite_url, tables=False):
+        for work in (TortoiseStorage().load_thread("t"), TortoiseStorage().append_thread("t", NOTE)):
+            with pytest.raises(StorageError) as caught:
+                await work
+            assert caught.value.__cause__ is not None
+
+
+async def test_F18_not_a_database(sqlite_url: str) -> None:
+    """A file of something else is named as such (F19), and left as it is."""
+    path = Path(sqlite_url.removeprefix("sqlite://"))
+    path.write_bytes(b"no database at all" * 100)
+    async with opened(sqlite_url, tables=False):
+        with pytest.raises(StorageError) as caught:
+            await TortoiseStorage().append_thread("t", NOTE)
+    assert caught.value.reason == "not_a_database"
+    assert path.read_bytes() == b"no database at all" * 100
+
+
+async def test_F21_a_directory(tmp_path: Path) -> None:
+    """A path that cannot be opened is unavailable, with the reason of the system."""
+    async with opened(f"sqlite://{tmp_path}", tables=False):
+        with pytest.raises(StorageUnavailableError) as caught:
+            await TortoiseStorage().load_thread("t")
+    assert caught.value.reason == "cannot_open"
 
 
 # -- a server that goes away --------------------------------------------------------------------------------------
@@ -223,7 +259,7 @@ async def test_terminated_backend_inside_a_transaction(pg_db: Database) -> None:
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 async def test_appends_under_a_strict_isolation_level(pg_url: str, level: str) -> None:
-    """Where the host's isolation level makes PostgreSQL refuse autocommit statements, they are tried again."""
+    """Where the host's isolation level makes PostgreSQL refuse a statement, it is tried again (J6)."""
     raw = await asyncpg.connect(pg_url.replace("asyncpg://", "postgresql://"))
     name = await raw.fetchval("SELECT current_database()")
     await raw.execute(f"""ALTER DATABASE "{name}" SET default_transaction_isolation = '{level}'""")

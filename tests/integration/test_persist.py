@@ -15,6 +15,7 @@ from jido_tortoise.agents import care
 from jido_tortoise.agents.agent import Agent
 from jido_tortoise.agents.memory import InMemoryStorage
 from jido_tortoise.agents.persist import hibernate, thaw
+from jido_tortoise.agents.resolve import resolve_storage
 from jido_tortoise.agents.thread import Entry, Thread
 from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise.errors import (
@@ -235,6 +236,28 @@ async def test_invalid_storage(given: Any) -> None:
     with pytest.raises(InvalidStorageError) as caught:
         await hibernate(given, bare())
     assert caught.value.reason == "invalid_storage"
+
+
+async def test_C1_capabilities(storage: Any) -> None:
+    """Each of our storages declares all that there is beyond the six methods."""
+    assert storage.capabilities == {"compare_and_set", "atomic_save", "head", "list", "trim", "copy", "repair"}
+
+
+async def test_E1_E2_specs() -> None:
+    """A class with options, by itself or by its name, makes a storage; a storage is taken as it is."""
+    tables = InMemoryStorage.Tables()
+    await hibernate((InMemoryStorage, {"tables": tables}), bare(n=1))
+    spec = ("jido_tortoise.agents.memory:InMemoryStorage", {"tables": tables})
+    assert (await thaw(spec, Bare, "a")).state == {"n": 1}
+    storage = InMemoryStorage(tables)
+    assert resolve_storage(storage) is storage
+
+
+async def test_J15_entries_come_back_as_entries(storage: Any) -> None:
+    """What was appended as plain maps is read as Entry."""
+    await storage.append_thread("t", [{"kind": "note", "payload": {"n": 1}}])
+    (entry,) = await storage.load_thread("t")
+    assert type(entry) is Entry
 
 
 async def test_P25_P26_anything_with_a_storage() -> None:
