@@ -80,7 +80,7 @@ def check(arguments: list[str]) -> int:
 
 def bench(arguments: list[str]) -> int:
     install("test")
-    return run(str(Path("tests", "benchmarks")), *arguments)
+    return run("-m", "tests.benchmarks", *arguments)
 
 
 def clean(_: list[str]) -> int:

@@ -90,7 +90,10 @@ async def _measure(only: list[str], size: Size, server_url: str) -> tuple[dict[s
 
 
 def _wished(only: list[str], where: str, what: str) -> bool:
-    return all(word == what or word in where for word in only)
+    """Tell whether the words allow it: one of those that name works, and one of those that name places."""
+    works = [word for word in only if not any(word in place for place in PLAN)]
+    places = [word for word in only if word not in works]
+    return (not works or what in works) and (not places or any(word in where for word in places))
 
 
 def _opened(where: str, server_url: str) -> AbstractAsyncContextManager[Place]:

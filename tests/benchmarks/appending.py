@@ -10,7 +10,7 @@ from jido_tortoise import telemetry
 from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise.schema import ddl
 from tests.benchmarks import peers
-from tests.benchmarks.measure import Call, Line, Samples, compared, counted, interleaved
+from tests.benchmarks.measure import Call, Line, Prepared, Samples, compared, counted, interleaved
 from tests.benchmarks.models import Head, Snapshot
 from tests.benchmarks.places import Place, hops
 from tests.benchmarks.samples import entry, message
@@ -84,7 +84,7 @@ async def hundred(place: Place, size: Size) -> list[Line]:
     """A hundred entries in one append, against the same rows by one raw statement into a twin of our table."""
     await _make_twin(place)
     payloads = [message(number) for number in range(100)]
-    contenders = {
+    contenders: dict[str, Call | Prepared] = {
         "ours": appends(place.storage, "hundred", 100),
         "raw": peers.insert_many(place, "bench_twin", payloads),
         "bare": peers.insert_many(place, "bench_twin_bare", payloads),

@@ -10,7 +10,7 @@ from jido_tortoise.agents import persist
 from jido_tortoise.agents.agent import Agent
 from jido_tortoise.errors import ThreadMismatchError
 from tests.benchmarks import peers
-from tests.benchmarks.measure import Call, Line, compared, counted, interleaved
+from tests.benchmarks.measure import Call, Line, Prepared, compared, counted, interleaved
 from tests.benchmarks.models import Head, Row
 from tests.benchmarks.places import Place
 from tests.benchmarks.samples import entry, message, state
@@ -30,15 +30,22 @@ async def _stored(place: Place, name: str, bytes: int, length: int) -> BenchAgen
     return agent
 
 
-def _turn(place: Place, agent: BenchAgent, *, entries: int = 1) -> Call:
-    """One turn of a conversation: a message, a changed state, and both stored."""
+def _turn(place: Place, agent: BenchAgent, *, entries: int = 1) -> Prepared:
+    """One turn of a conversation: a message and a changed state, and then both are stored."""
     payload = message()
 
-    async def call() -> None:
+    def before() -> None:
         for _ in range(entries):
             agent.thread.append("message", payload)
         agent.state["turn"] += 1
-        await persist.hibernate(place.storage, agent)
+
+    return Prepared(lambda: persist.hibernate(place.storage, agent), before)
+
+
+def _whole(turn: Prepared) -> Call:
+    async def call() -> None:
+        turn.before()
+        await turn.call()
 
     return call
 
@@ -51,7 +58,7 @@ async def hibernate(place: Place, size: Size) -> list[Line]:
     sizes = {"small": _SMALL, "10 KB": _MIDDLE, "100 KB": _LARGE}
     length = size.of(10_000)
     agents = {name: await _stored(place, name, bytes, length) for name, bytes in sizes.items()}
-    contenders: dict[str, Call] = {"insert": peers.insert(place, message())}
+    contenders: dict[str, Call | Prepared] = {"insert": peers.insert(place, message())}
     contenders |= {name: _turn(place, agent) for name, agent in agents.items()}
     contenders |= {f"upsert {name}": peers.upsert(place, _checkpoint(agent)) for name, agent in agents.items()}
     contenders["state only"] = _turn(place, await _stored(place, "state only", _SMALL, length), entries=0)
@@ -75,7 +82,7 @@ def _checkpoint(agent: BenchAgent) -> dict[str, Any]:
 
 
 async def _counts(place: Place, agent: BenchAgent) -> list[Line]:
-    turn = _turn(place, agent)
+    turn = _whole(_turn(place, agent))
     statements = await place.statements(turn)
     read = await (_rows_read if place.dialect == "postgres" else _columns_read)(place, turn)
     lines = [counted("hibernate +1, entry rows read", place.name, read, 0)]
@@ -149,7 +156,7 @@ async def _fill_orm(length: int) -> None:
 
 async def consistent(place: Place, size: Size) -> list[Line]:
     """Thaws beside a writer that hibernates all the time: journal and checkpoint must always fit together."""
-    turn = _turn(place, await _stored(place, "moving", _SMALL, 50))
+    turn = _whole(_turn(place, await _stored(place, "moving", _SMALL, 50)))
     thaws, torn = size.times(200), 0
     writer = asyncio.ensure_future(_for_ever(turn))
     for _ in range(thaws):

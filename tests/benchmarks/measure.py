@@ -13,6 +13,15 @@ Call = Callable[[], Awaitable[object]]
 #: Microseconds of each round, by the name of the contender.
 Samples = Mapping[str, Sequence[float]]
 
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call that needs something made ready each time, which is not timed."""
+
+    call: Call
+    before: Callable[[], object]
+
+
 _WARM_UP = 5
 
 
@@ -40,7 +49,7 @@ class Line:
         return "ok" if (self.ours if self.ratio is None else self.ratio) <= self.bound else "short"
 
 
-async def interleaved(contenders: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
+async def interleaved(contenders: Mapping[str, Call | Prepared], rounds: int) -> dict[str, list[float]]:
     """Time every contender once a round, each round beginning with another one.
 
     Args:
@@ -53,8 +62,8 @@ async def interleaved(contenders: Mapping[str, Call], rounds: int) -> dict[str, 
     names = list(contenders)
     samples: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(min(_WARM_UP, rounds)):
-        for call in contenders.values():
-            await call()
+        for contender in contenders.values():
+            await _timed(contender)
     gc.collect()
     gc.freeze()  # what the preparation left behind is not to be walked while something is timed
     try:
@@ -67,7 +76,10 @@ async def interleaved(contenders: Mapping[str, Call], rounds: int) -> dict[str, 
     return samples
 
 
-async def _timed(call: Call) -> float:
+async def _timed(contender: Call | Prepared) -> float:
+    if isinstance(contender, Prepared):
+        contender.before()
+    call = contender.call if isinstance(contender, Prepared) else contender
     before = perf_counter_ns()
     await call()
     return (perf_counter_ns() - before) / 1000

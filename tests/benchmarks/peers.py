@@ -15,7 +15,7 @@ import asyncpg
 import orjson
 from tortoise.transactions import in_transaction
 
-from tests.benchmarks.measure import Call
+from tests.benchmarks.measure import Call, Prepared
 from tests.benchmarks.models import Head, Keyed, Row, Snapshot
 from tests.benchmarks.places import Place, on_disk
 
@@ -61,24 +61,26 @@ def insert_in_three_hops(place: Place, payload: dict[str, Any]) -> Call:
     return call
 
 
-def insert_many(place: Place, table: str, payloads: list[dict[str, Any]]) -> Call:
-    """The same rows by one raw statement: INSERT ... SELECT unnest, on SQLite an executemany."""
-    rows = [(json.dumps(payload), json.dumps({"request_id": "req_00000000"})) for payload in payloads]
-    seq = 0
+def insert_many(place: Place, table: str, payloads: list[dict[str, Any]]) -> Prepared:
+    """The same rows, made before, by one raw statement: INSERT ... SELECT unnest, on SQLite an executemany."""
+    texts = [(json.dumps(payload), json.dumps({"request_id": "req_00000000"})) for payload in payloads]
+    ready: list[Any] = []
+    made = 0
 
-    async def on_postgres() -> None:
-        nonlocal seq
-        columns = [list(column) for column in zip(*_bare_rows(seq, rows), strict=True)]
-        seq += len(rows)
-        await place.client.execute_query(_UNNEST.format(table=table), ["raw", *columns])
+    def before() -> None:
+        nonlocal made
+        rows = _bare_rows(made, texts)
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        ready[:] = ["raw", *columns] if place.dialect == "postgres" else [("raw", *row) for row in rows]
+        made += len(rows)
 
-    async def on_sqlite() -> None:
-        nonlocal seq
-        given = [("raw", *row) for row in _bare_rows(seq, rows)]
-        seq += len(rows)
-        await place.client.execute_many(f"INSERT INTO {table} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", given)
+    async def call() -> None:
+        if place.dialect == "postgres":
+            await place.client.execute_query(_UNNEST.format(table=table), ready)
+        else:
+            await place.client.execute_many(f"INSERT INTO {table} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", ready)
 
-    return on_postgres if place.dialect == "postgres" else on_sqlite
+    return Prepared(call, before)
 
 
 _UNNEST = (

@@ -43,7 +43,7 @@ def _order(random: Random) -> dict[str, Any]:
         "placed_at_ms": 1_715_000_000_000 + random.randrange(10**9),
         "paid": random.random() < 0.5,
         "total": round(random.uniform(1, 900), 2),
-        "note": _text(random, 80),
+        "note": _text(random, 200),
         "items": [{"sku": random.getrandbits(40), "count": random.randrange(1, 9)} for _ in range(3)],
     }
 
