@@ -1,0 +1,102 @@
+"""The one timer under every PostgreSQL statement: it behaves as two nested `asyncio.timeout` would."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from jido_tortoise import database
+from jido_tortoise.database import _Deadline
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "GRACE", 0.02)
+
+
+def cancelling() -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    return task.cancelling()
+
+
+async def test_work_in_time() -> None:
+    """Nothing is left behind that would cancel the task later."""
+    with _Deadline(0.01):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    assert cancelling() == 0
+
+
+async def test_work_that_takes_too_long() -> None:
+    """It is cancelled, and the task goes on as if it never was."""
+    with pytest.raises(TimeoutError), _Deadline(0.01):
+        await asyncio.sleep(10)
+    assert cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_work_that_survives_the_first_cancellation() -> None:
+    """A frozen server does not answer the cancel request either: the grace ends, and with it the wait."""
+    with pytest.raises(TimeoutError), _Deadline(0.01):
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        await asyncio.sleep(10)
+    assert cancelling() == 0
+
+
+async def test_an_error_after_the_first_cancellation() -> None:
+    """What the work makes of its cancellation is what the caller sees."""
+
+    async def failing() -> None:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            raise ValueError("lost") from None
+
+    with pytest.raises(ValueError, match="lost"), _Deadline(0.01):
+        await failing()
+    assert cancelling() == 0
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_cancellation_from_outside(late: bool) -> None:
+    """It stays one, also when the deadline has passed and the work is still ending."""
+    inside, ending = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        with _Deadline(0.01 if late else 5):
+            inside.set()
+            try:
+                await asyncio.sleep(10)
+            finally:
+                ending.set()
+                await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(work())
+    await (ending if late else inside).wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_the_hosts_own_timeout_around_it() -> None:
+    """Whichever is shorter wins, and the other one does not mistake it for its own."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            with _Deadline(5):
+                await asyncio.sleep(10)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5) as outer:
+            with _Deadline(0.01):
+                await asyncio.sleep(10)
+    assert not outer.expired()
+    assert cancelling() == 0
+
+
+async def test_no_limit() -> None:
+    """An infinite timeout is one."""
+    with _Deadline(float("inf")):
+        await asyncio.sleep(0.01)
