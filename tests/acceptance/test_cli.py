@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import jido_tortoise as jt
-from jido_tortoise import seams
+from jido_tortoise import doctor, seams
 from jido_tortoise.cli import agents as agents_commands
 from jido_tortoise.cli import output, program
 from jido_tortoise.doctor import SQLITE_PARAMETERS
@@ -502,6 +502,26 @@ def test_doctor_lists_versions(sqlite_url: str, run_json: Any) -> None:
     found = findings(run_json("doctor", "--db", sqlite_url))
     assert found["jido-tortoise"]["found"] == jt.__version__
     assert {"python", "tortoise-orm", "aerich", "asyncpg", "orjson", "SQLite"} <= set(found)
+
+
+async def test_doctor_in_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service may ask in its own context; a database in memory, and packages that are missing, are told."""
+
+    def version(name: str) -> str:
+        if name in ("orjson", "asyncpg", "aerich"):
+            raise doctor.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(doctor, "version", version)
+    async with jt.Jido.connect("sqlite://:memory:"):
+        report = await doctor.examine()
+    found = {one.topic: (one.found, one.level) for one in report.findings}
+    assert found["file"] == ("in memory", "advice")
+    assert found["orjson"] == ("not installed", "advice")
+    assert found["asyncpg"] == ("not installed", "ok")
+    assert found["aerich"] == ("not installed", "problem")
+    assert not report.ok
+    assert report.reachable
 
 
 # -- agents -------------------------------------------------------------------------------------------------------
