@@ -707,7 +707,7 @@ def _raw(url: str) -> list[Any]:
 def test_type_checkers_see_the_names_that_there_are() -> None:
     """The imports that only type checkers read name the same things, from the same modules, as the lazy ones."""
     tree = ast.parse((_ROOT / "jido_tortoise" / "__init__.py").read_text("utf-8"))
-    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {"__version__"}
     for node in block.body:
         if isinstance(node, ast.ImportFrom):
