@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import asyncpg
 import pytest
 
 from jido_tortoise.schema import migrations_location, vendor
+from jido_tortoise.schema.locks import STEP_LOCK
 from tests.migration.catalog import snapshot
-from tests.migration.hosts import Host
+from tests.migration.hosts import Host, Place, make_host
 
 FILES = ["0_init.py", "1_guards.py"]
 OURS = {"jido_checkpoints", "jido_threads", "jido_thread_entries"}
@@ -143,6 +150,41 @@ def test_several_at_once(host: Host) -> None:
     said = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
     host.verify()
+
+
+def test_steps_wait_for_one_another(pg_place: Place, tmp_path: Path) -> None:
+    """While somebody else runs a step, Aerich waits: two that make one table at once would fail on PostgreSQL."""
+    host = make_host(tmp_path / "host", pg_place)
+    with held(pg_place.url, STEP_LOCK):
+        process = host.start("-m", "aerich", *by_config_file(host), "--app", "jido_agents", "upgrade")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        assert not pg_place.tables() & OURS
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    host.verify()
+
+
+@contextmanager
+def held(url: str, lock: int) -> Iterator[None]:
+    """Hold an advisory lock in a session of its own."""
+
+    async def hold() -> None:
+        raw = await asyncpg.connect(url)
+        await raw.execute("SELECT pg_advisory_lock($1)", lock)
+        holding.set()
+        await asyncio.to_thread(release.wait)
+        await raw.close()
+
+    holding, release = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(hold()))
+    thread.start()
+    try:
+        assert holding.wait(10)
+        yield
+    finally:
+        release.set()
+        thread.join()
 
 
 def test_a_foreign_table_stops_aerich_too(host: Host) -> None:

@@ -8,15 +8,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import asyncpg
 import pytest
 from tortoise.config import TortoiseConfig
 from tortoise.context import TortoiseContext, get_current_context
+from tortoise.transactions import in_transaction
 
 from jido_tortoise.agents.models import JidoThread
 from jido_tortoise.errors import AppNotRegisteredError, ConfigError, InvalidInputError, SchemaError, StorageError
 from jido_tortoise.schema import AppUpgrade, Progress, apps, create, ddl, upgrade, verify
 from jido_tortoise.schema.families import FAMILIES
-from jido_tortoise.schema.locks import UPGRADE_LOCK, lock_file
+from jido_tortoise.schema.locks import STEP_LOCK, UPGRADE_LOCK, lock_file
 from jido_tortoise.schema.steps import Step
 from jido_tortoise_testing.postgres import with_database
 from tests.conftest import opened
@@ -260,6 +262,16 @@ async def test_the_hosts_live_connections_are_left_alone(place: Place) -> None:
         assert await JidoThread.all().count() == 1
 
 
+async def test_the_hosts_transaction_is_left_alone(pg_place: Place) -> None:
+    """Tables that were made while the host was in a transaction stay when that one is rolled back."""
+    async with opened(pg_place.url, tables=False):
+        with pytest.raises(ZeroDivisionError):
+            async with in_transaction():
+                await upgrade(config(pg_place.url))
+                raise ZeroDivisionError
+    await verified(config(pg_place.url))
+
+
 async def test_a_pool_of_one_connection(pg_place: Place) -> None:
     """The lock is held on a connection that is not the pool's: with one for both it would wait for itself."""
     url = f"{pg_place.url}{'&' if '?' in pg_place.url else '?'}minsize=1&maxsize=1"
@@ -270,15 +282,14 @@ async def test_a_pool_of_one_connection(pg_place: Place) -> None:
 # -- what it must not do ------------------------------------------------------------------------------------------
 
 
-async def test_a_foreign_table_is_named_and_nothing_is_changed(place: Place) -> None:
+@pytest.mark.parametrize("table", sorted(OURS))
+async def test_a_foreign_table_is_named_and_nothing_is_changed(place: Place, table: str) -> None:
     """A `jido_threads` of somebody else is neither used nor touched, nor are our other tables made beside it."""
-    place.rows("CREATE TABLE jido_threads (id INT, title TEXT)")
-    with pytest.raises(
-        SchemaError, match=r"jido_threads is not ours: it has no thread_id, .* only id, title"
-    ) as caught:
+    place.rows(f"CREATE TABLE {table} (no INT, title TEXT)")
+    with pytest.raises(SchemaError, match=rf"{table} is not ours: it has no .*, only no, title") as caught:
         await upgrade(config(place.url))
     assert caught.value.reason == "schema_foreign"
-    assert place.tables() == {"jido_threads"}
+    assert place.tables() == {table}
 
 
 async def test_a_foreign_table_named_aerich(place: Place) -> None:
@@ -380,6 +391,20 @@ async def test_waiting_is_told(place: Place) -> None:
     release.set()
     await holder
     assert (await waiter).changed
+
+
+async def test_steps_of_plain_aerich_are_waited_for(pg_place: Place) -> None:
+    """Aerich takes no lock for an upgrade, but its every step does, and so do ours."""
+    raw = await asyncpg.connect(pg_place.url)
+    try:
+        await raw.execute("SELECT pg_advisory_lock($1)", STEP_LOCK)
+        task = asyncio.ensure_future(upgrade(config(pg_place.url)))
+        await asyncio.sleep(0.5)
+        assert not task.done()
+        assert pg_place.tables() == set()
+    finally:
+        await raw.close()
+    assert (await task).changed
 
 
 async def test_the_lock_is_given_back(pg_place: Place) -> None:
