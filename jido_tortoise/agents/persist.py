@@ -241,15 +241,17 @@ def _keys_of(cls: type[AgentLike], id: Any, partition: str | None, key: Any) -> 
 
 
 async def _read(backing: Backing, keys: list[Any], journal: Journal) -> tuple[Any, Checkpoint, Thread | None]:
+    thread_id = ""
     for _ in range(_ROUNDS):
         at, checkpoint, head = await _first_found(backing, keys)
         pointer = callbacks.pointer_of(checkpoint)
         if pointer is None:
             return at, checkpoint, None
-        upto = _wished_rev(checkpoint, pointer, head, journal)
-        thread = await _read_thread(backing, pointer, head, upto)
+        thread_id = pointer[0]
+        thread = await _read_thread(backing, pointer, head, _wished_rev(checkpoint, pointer, head, journal))
         if thread is not None:
             return at, checkpoint, thread
+    await backing.storage.load_thread(thread_id)  # names rows that are missing for good
     raise ThreadMismatchError(f"{shown(keys[0])}: its journal kept changing while it was read", key=keys[0])
 
 

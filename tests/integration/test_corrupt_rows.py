@@ -89,6 +89,14 @@ async def test_damaged_entry_leaves_the_rest_readable(db: Database, storage: Tor
     assert [entry.seq for entry in thread] == [2]
 
 
+async def test_thaw_names_a_gap(db: Database, storage: TortoiseStorage) -> None:
+    """An agent whose journal lacks a row is not said to be changing: the gap is named."""
+    await damage(db, f"DELETE FROM jido_thread_entries {OF_A} AND seq = 1")
+    with pytest.raises(CorruptRowError) as caught:
+        await thaw(storage, Victim, "a")
+    assert caught.value.reason == "invalid_thread_revision"
+
+
 async def test_J12_append_onto_orphans(db: Database, storage: TortoiseStorage) -> None:
     """Entries without a head: an append is refused by name, and works after the repair."""
     await damage(db, f"DELETE FROM jido_threads {OF_A}")
