@@ -20,10 +20,11 @@ RAISE = "('jido:refused:' || {column})::bigint"
 
 async def append(db: Db, table: JournalTable, request: Append, sibling: Sibling | None) -> Written | None:
     """Append in one statement; None when head or sibling were not where they should be."""
-    statement = statements.append(table, db.schema, statements.variant_of(request), sibling)
-    args = statement.args(_append_values(table, request))
+    lone = request.count == 1
+    statement = statements.append(table, db.schema, statements.variant_of(request), sibling, lone=lone)
+    values = _append_values(table, request, lone=lone)
     try:
-        rows = await fetch(db, statement.sql, args, savepoint=True)
+        rows = await fetch(db, statement.sql, statement.args(values), savepoint=True)
     except StorageError as error:
         if "jido:refused:" in str(error):
             return None
@@ -34,9 +35,12 @@ async def append(db: Db, table: JournalTable, request: Append, sibling: Sibling 
     return Written(counter=counter, oldest=oldest, created_at=created_at, updated_at=updated_at, sibling=tuple(others))
 
 
-def _append_values(table: JournalTable, request: Append) -> dict[str, Any]:
+def _append_values(table: JournalTable, request: Append, *, lone: bool = False) -> dict[str, Any]:
     values = {c.name: value for c, value in zip(table.key, request.key, strict=True)}
-    values |= {f"rows_{c.name}": column for c, column in zip(table.row, request.columns, strict=True)}
+    columns = zip(table.row, request.columns, strict=True)
+    values |= (
+        {f"row_{c.name}": rows[0] for c, rows in columns} if lone else {f"rows_{c.name}": rows for c, rows in columns}
+    )
     values |= request.values
     values |= {"n": request.count, "expected": request.expected, "now": request.now}
     return values

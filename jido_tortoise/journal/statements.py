@@ -67,14 +67,19 @@ def variant_of(request: Append) -> Variant:
 
 
 @lru_cache(maxsize=256)
-def append(table: JournalTable, schema: str | None, variant: Variant, sibling: Sibling | None) -> Statement:
-    """Append: lock the sibling, move the head on if it is where it should be, insert the rows, write the sibling."""
+def append(
+    table: JournalTable, schema: str | None, variant: Variant, sibling: Sibling | None, *, lone: bool = False
+) -> Statement:
+    """Append: lock the sibling, move the head on if it is where it should be, insert the rows, write the sibling.
+
+    A `lone` row comes as values rather than arrays of one, which the driver encodes in half the time.
+    """
     parts = [f"h AS ({head(table, schema, variant, sibling, 'postgres')})"]
     if sibling is not None:
         parts.insert(0, f"lc AS MATERIALIZED ({sibling.lock} FOR UPDATE)")
         parts.append(f"s AS ({sibling.write['postgres']})")
     if variant not in ("check", "check_first", "look"):
-        parts.append(f"w AS ({_insert_rows(table)})")
+        parts.append(f"w AS ({_insert_row(table) if lone else _insert_rows(table)})")
     last = "SELECT h.*, s.* FROM h LEFT JOIN s ON true" if sibling is not None else "SELECT * FROM h"
     sql = f"WITH {', '.join(parts)} {last}".replace("{schema}", qualified(schema))
     return compiled(sql, (*_parameters(table), *(sibling.params if sibling else ())))
@@ -154,6 +159,13 @@ def _moved(table: JournalTable, dialect: Dialect) -> str:
 def _returned(table: JournalTable, prefix: str = "") -> str:
     times = f"{prefix}{table.created_at.name}, {prefix}{table.updated_at.name}"
     return f"{prefix}{table.counter} AS counter, {prefix}{table.oldest}, {times}"
+
+
+def _insert_row(table: JournalTable) -> str:
+    return (
+        f"INSERT INTO {{schema}}{table.rows} ({_names(table.key)}, {table.number}, {_names(table.row)})"
+        f" SELECT {_places(table.key)}, h.counter - 1 + {table.first}, {_places(table.row, 'row_')} FROM h"
+    )
 
 
 def _insert_rows(table: JournalTable) -> str:
@@ -343,6 +355,7 @@ def _parameters(table: JournalTable) -> tuple[Column, ...]:
         *(Column(f"to_{c.name}", c.type) for c in table.key),
         *table.kept,
         *(touch.column for touch in table.touched),
+        *(Column(f"row_{c.name}", c.type) for c in table.row),
         *(Column(f"rows_{c.name}", _array_type(c)) for c in table.row),
         *(Column(name, "bigint") for name in bigints),
         Column("now", table.created_at.type),
