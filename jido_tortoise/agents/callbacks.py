@@ -164,7 +164,7 @@ def _check_type(cls: type[AgentLike], checkpoint: Checkpoint) -> None:
 async def _called(callback: Any, which: str) -> Any:
     try:
         made = callback()
-        return await made if inspect.isawaitable(made) else made
+        return made if type(made) is dict or not inspect.isawaitable(made) else await made
     except Exception as error:
         # The host may say which of our errors it is; but "not found" would make a new agent in place of this one.
         if isinstance(error, JidoError) and not isinstance(error, NotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 from jido_tortoise.agents.storage import Storage
@@ -46,7 +47,18 @@ def resolve_storage(given: StorageLike) -> Storage:
 
 def is_storage(value: object) -> bool:
     """Tell whether the value is an object with the six methods (a class is none yet)."""
-    return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in _METHODS)
+    if isinstance(value, type):
+        return False
+    return _makes_storages(type(value)) or _has_methods(value)  # type: ignore[arg-type]  # a class has a hash
+
+
+@lru_cache(maxsize=64)  # every hibernate and thaw asks
+def _makes_storages(cls: type) -> bool:
+    return _has_methods(cls)
+
+
+def _has_methods(value: object) -> bool:
+    return all(callable(getattr(value, name, None)) for name in _METHODS)
 
 
 def capabilities_of(storage: Storage) -> frozenset[str]:

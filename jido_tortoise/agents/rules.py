@@ -120,7 +120,7 @@ def encode_entries(entries: EntryLike | Sequence[EntryLike], path: str = "entrie
         UnstorableError: One holds a value that cannot be stored.
         DuplicateEntryError: Two of them have one id.
     """
-    raw = [entries] if isinstance(entries, Entry | Mapping) else entries
+    raw = entries if type(entries) is list else [entries] if isinstance(entries, Entry | Mapping) else entries
     usual = _encoded_at_once(raw)
     if usual is not None:
         return usual
@@ -260,7 +260,9 @@ def same_json(one: str, other: str) -> bool:
 
 def encode_metadata(metadata: Mapping[str, Any] | None, path: str = "metadata") -> str:
     """Answer a journal's metadata as its column holds it; None is {}."""
-    return codec.dump_map(checks.string_map(metadata, path), path=path) if metadata is not None else "{}"
+    if metadata is None or metadata == {}:
+        return "{}"
+    return codec.dump_map(checks.string_map(metadata, path), path=path)
 
 
 def decode_metadata(text: str, thread_id: str) -> dict[str, Any]:

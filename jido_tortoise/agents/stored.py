@@ -101,7 +101,8 @@ class Stored:
 
     def with_attempt(self, attempt: Attempt) -> Stored:
         """Answer the same, unsure of one write more."""
-        return replace(self, attempts=(*self.attempts, attempt))
+        attempts = (*self.attempts, attempt)
+        return Stored(self.storage, self.key, self.version, self.rev, attempts, self.earlier, self.pinned)
 
     def moved_to(self, version: int | None, rev: int | None) -> Stored:
         """Answer what is known after a look; the attempts stay until a write is certain."""

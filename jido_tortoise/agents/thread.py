@@ -177,12 +177,13 @@ def normalise_entries(entries: EntryLike | Sequence[EntryLike], *, path: str = "
     Raises:
         InvalidEntryError: Something is no entry; `path` is where, such as `entries[3].kind`.
     """
-    if type(entries) is Entry:
-        return [entries]
-    if isinstance(entries, Mapping):
-        return [Entry.from_map(entries, path=path)]
-    if isinstance(entries, _TEXTS) or not isinstance(entries, Sequence):
-        raise InvalidEntryError.at(path, "a list of entries, or one entry", entries)
+    if type(entries) is not list:
+        if type(entries) is Entry:
+            return [entries]
+        if isinstance(entries, Mapping):
+            return [Entry.from_map(entries, path=path)]
+        if isinstance(entries, _TEXTS) or not isinstance(entries, Sequence):
+            raise InvalidEntryError.at(path, "a list of entries, or one entry", entries)
     try:
         return [entry if type(entry) is Entry else Entry.from_map(entry) for entry in entries]
     except InvalidEntryError:  # once more, to say which one: the paths are spelled for this only
