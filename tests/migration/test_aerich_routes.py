@@ -135,6 +135,22 @@ def test_another_label(host: Host) -> None:
     assert "No changes detected" in host.aerich("--app", "robots", "migrate", "--no-input")
 
 
+def test_a_second_connection(host: Host, tmp_path: Path) -> None:
+    """Our tables on a connection of their own, where the host's `init-db` has made Aerich's table on the other one."""
+    other = Place("sqlite", f"sqlite://{tmp_path / 'other.db'}")
+    host.settings(
+        "{'shop': {'models': ['shop.models', 'aerich.models'], 'default_connection': 'shop'}, **jt.apps()}",
+        connections=f"'shop': {other.url!r}",
+    )
+    host.aerich("init-db")
+    by_stubs(host)
+    host.aerich("--app", "jido_agents", "upgrade")
+    host.verify()
+    assert other.tables() == {"aerich", "shop_products"}
+    assert other.listed("jido_agents") == FILES
+    assert host.upgrade() == ""
+
+
 def test_one_app_in_all(host: Host) -> None:
     """A host with no models of its own, whose config does not name Aerich's."""
     host.settings("jt.apps()")

@@ -347,8 +347,7 @@ async def test_a_server_that_is_not_there(pg_place: Place) -> None:
 # -- one at a time ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rounds", range(2))
-def test_several_processes_at_once(rounds: int, host: Host) -> None:
+def test_several_processes_at_once(host: Host) -> None:
     """One does it, the others wait and find it done; each step is listed once."""
     code = (
         "import asyncio; from jido_tortoise import schema;"
