@@ -136,6 +136,7 @@ def encode_entries(entries: EntryLike | Sequence[EntryLike], path: str = "entrie
 
 #: What nearly every entry says that is given as a dict.
 _USUAL = frozenset({"kind", "payload", "refs"})
+_NONE: dict[str, Any] = {}
 
 
 def _encoded_at_once(given: Any) -> list[EncodedEntry] | None:
@@ -146,8 +147,8 @@ def _encoded_at_once(given: Any) -> list[EncodedEntry] | None:
         kinds = [fields["kind"] for fields in given]
         if not all(type(kind) is str and checks.is_text(kind) for kind in set(kinds)):
             return None
-        payloads = [codec.dump_map(fields["payload"]) for fields in given]
-        refs = [codec.dump_map(fields["refs"]) if "refs" in fields else "{}" for fields in given]
+        payloads = codec.dump_maps([fields["payload"] for fields in given])
+        refs = codec.dump_maps([fields.get("refs", _NONE) for fields in given])
     except (KeyError, TypeError, InvalidInputError):
         return None
     ids, now = [seams.new_id("entry_") for _ in given], seams.now_ms()

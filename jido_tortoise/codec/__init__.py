@@ -26,7 +26,7 @@ back as two. Classes come from `register` alone: nothing is pickled, imported by
 """
 
 from jido_tortoise.codec.decode import from_fields, loads, loads_each, loads_raw
-from jido_tortoise.codec.encode import MAX_BYTES, MAX_DEPTH, canonical, dump_map, dumps, to_fields
+from jido_tortoise.codec.encode import MAX_BYTES, MAX_DEPTH, canonical, dump_map, dump_maps, dumps, to_fields
 from jido_tortoise.codec.registry import register
 from jido_tortoise.codec.text import MARK
 
@@ -36,6 +36,7 @@ __all__ = [
     "MAX_DEPTH",
     "canonical",
     "dump_map",
+    "dump_maps",
     "dumps",
     "from_fields",
     "loads",

@@ -54,6 +54,19 @@ def dump_map(value: object, *, path: str = "value", max_depth: int = MAX_DEPTH, 
     return _sized(written, path, max_bytes)
 
 
+def dump_maps(values: list[Any]) -> list[str]:
+    """Write many dicts as `dump_map` does, in half the time when all of them are plain.
+
+    Raises:
+        InvalidInputError, UnstorableError: Of the first that cannot be written; its path begins with `value`.
+    """
+    if {*map(type, values)} == {dict} and _is_plain(values, MAX_DEPTH + 1):
+        written = text.write_each_if_plain(values)
+        if written is not None and max(map(len, written)) <= MAX_BYTES // 4:  # a character has at most four bytes
+            return written
+    return [dump_map(value) for value in values]
+
+
 def canonical(value: object, *, path: str = "key", max_depth: int = MAX_DEPTH, max_bytes: int = MAX_BYTES) -> str:
     """Write a value as one text, the same in every process and whatever a dict's order; 1, 1.0, True and "1" differ."""
     return _sized(text.ordered(_settled(_tree(value, path, max_depth))), path, max_bytes)

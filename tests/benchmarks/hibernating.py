@@ -10,13 +10,14 @@ from jido_tortoise.agents import persist
 from jido_tortoise.agents.agent import Agent
 from jido_tortoise.errors import ThreadMismatchError
 from tests.benchmarks import peers
-from tests.benchmarks.measure import Call, Line, Prepared, compared, counted, interleaved
+from tests.benchmarks.measure import Call, Line, Prepared, Samples, compared, counted, interleaved
 from tests.benchmarks.models import Head, Row
 from tests.benchmarks.places import Place
 from tests.benchmarks.samples import entry, message, state
 from tests.benchmarks.setting import Size
 
-_SMALL, _MIDDLE, _LARGE = 100, 10_000, 100_000
+_SMALL = 100
+_SIZES = {"small": _SMALL, "10 KB": 10_000, "100 KB": 100_000}
 
 
 class BenchAgent(Agent, agent_type="bench"):  # type: ignore[type-arg]
@@ -54,26 +55,31 @@ def _whole(turn: Prepared) -> Call:
 
 
 async def hibernate(place: Place, size: Size) -> list[Line]:
-    """One more entry on a long thread, with checkpoints of three sizes."""
-    sizes = {"small": _SMALL, "10 KB": _MIDDLE, "100 KB": _LARGE}
+    """One more entry on a long thread, with checkpoints of three sizes, each measured by itself."""
     length = size.of(10_000)
-    agents = {name: await _stored(place, name, bytes, length) for name, bytes in sizes.items()}
-    contenders: dict[str, Call | Prepared] = {"insert": peers.insert(place, message())}
-    contenders |= {name: _turn(place, agent) for name, agent in agents.items()}
-    contenders |= {f"upsert {name}": peers.upsert(place, _checkpoint(agent)) for name, agent in agents.items()}
-    contenders["state only"] = _turn(place, await _stored(place, "state only", _SMALL, length), entries=0)
+    agents = {kind: await _stored(place, kind, bytes, length) for kind, bytes in _SIZES.items()}
     await place.settle()
-    samples = await interleaved(contenders, size.times(200))
+    runs = {kind: await _beside_bare_writes(place, agent, size) for kind, agent in agents.items()}
     work = f"hibernate +1, thread of {length:,}"
     return [
-        compared(f"{work}, small", place.name, samples, "small", "insert", 1.6),
-        compared(f"{work}, 10 KB", place.name, samples, "10 KB", "insert", 2.0),
-        compared(f"{work}, 100 KB, against its upsert", place.name, samples, "100 KB", "upsert 100 KB", 1.3),
-        compared("  (10 KB, against its upsert)", place.name, samples, "10 KB", "upsert 10 KB"),
-        compared("  (100 KB, against the INSERT)", place.name, samples, "100 KB", "insert"),
-        compared("  (state only, against the INSERT)", place.name, samples, "state only", "insert"),
+        compared(f"{work}, small", place.name, runs["small"], "turn", "insert", 1.6),
+        compared(f"{work}, 10 KB", place.name, runs["10 KB"], "turn", "insert", 2.0),
+        compared(f"{work}, 100 KB, against its upsert", place.name, runs["100 KB"], "turn", "upsert", 1.3),
+        compared("  (10 KB, against its upsert)", place.name, runs["10 KB"], "turn", "upsert"),
+        compared("  (100 KB, against the INSERT)", place.name, runs["100 KB"], "turn", "insert"),
+        compared("  (small, state only, against the INSERT)", place.name, runs["small"], "state only", "insert"),
         *await _counts(place, agents["small"]),
     ]
+
+
+async def _beside_bare_writes(place: Place, agent: BenchAgent, size: Size) -> Samples:
+    contenders: dict[str, Call | Prepared] = {
+        "insert": peers.insert(place, message()),
+        "upsert": peers.upsert(place, _checkpoint(agent)),
+        "turn": _turn(place, agent),
+        "state only": _turn(place, agent, entries=0),
+    }
+    return await interleaved(contenders, size.times(200))
 
 
 def _checkpoint(agent: BenchAgent) -> dict[str, Any]:
