@@ -244,7 +244,7 @@ async def _fetch_alone(db: Db, sql: str, args: Sequence[Any]) -> list[Any]:
         if rows is None:
             raise
     # It has happened: that the connection could not be reset afterwards is no failure of it, and asyncpg closes that.
-    return rows
+    return rows or []
 
 
 async def _fetch_joined(db: Db, sql: str, args: Sequence[Any], savepoint: bool) -> list[Any]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -161,7 +161,10 @@ def _able(*capabilities: str) -> Callable[[Any], Any]:
 class StorageMachine(RuleBasedStateMachine):
     """Random programs on a storage, each call on one of its handles, beside what a dict would answer."""
 
-    open_storage: ClassVar[OpenStorage]
+    @staticmethod
+    def open_storage() -> AbstractAsyncContextManager[Sequence[FullStorage]]:
+        """Give handles on one set of data; `storage_machine` overrides it."""
+        raise NotImplementedError("make the machine by storage_machine(open_storage)")
 
     def __init__(self) -> None:
         super().__init__()
