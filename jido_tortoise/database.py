@@ -236,9 +236,15 @@ async def fetch(db: Db, sql: str, args: Sequence[Any] = (), *, savepoint: bool =
 
 
 async def _fetch_alone(db: Db, sql: str, args: Sequence[Any]) -> list[Any]:
-    async with db.client.acquire_connection() as raw:
-        rows: list[Any] = await raw.fetch(sql, *args)
-        return rows
+    rows: list[Any] | None = None
+    try:
+        async with db.client.acquire_connection() as raw:
+            rows = await raw.fetch(sql, *args)
+    except Exception:
+        if rows is None:
+            raise
+    # It has happened: that the connection could not be reset afterwards is no failure of it, and asyncpg closes that.
+    return rows or []
 
 
 async def _fetch_joined(db: Db, sql: str, args: Sequence[Any], savepoint: bool) -> list[Any]:
@@ -373,8 +379,8 @@ class _Job:
         if self.frame is None:
             return self.function(connection)
         begin, commit, undo = self.frame
-        connection.execute(begin)
         try:
+            connection.execute(begin)
             result = self.function(connection)
             connection.execute(commit)
         except BaseException:
@@ -386,8 +392,9 @@ class _Job:
 def _undo(connection: sqlite3.Connection, statements: tuple[str, ...]) -> None:
     # A failed COMMIT leaves the transaction open: without this the next autocommit write would be lost with it.
     if connection.in_transaction:
-        for statement in statements:
-            connection.execute(statement)
+        with suppress(sqlite3.OperationalError):  # no such savepoint: it is BEGIN that failed, and tells why
+            for statement in statements:
+                connection.execute(statement)
 
 
 def all_rows(connection: sqlite3.Connection, sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
@@ -541,7 +548,8 @@ async def _give_back(db: Db, raw: Any, transaction: Any) -> None:
         except Exception:  # a connection that cannot even roll back is of no use to anybody
             raw.terminate()
     if db.client._pool is not None:
-        await db.client._pool.release(raw, timeout=min(db.timeout, PATIENCE))
+        with suppress(Exception):  # what was committed stays so, and asyncpg closes a connection that it cannot reset
+            await db.client._pool.release(raw, timeout=min(db.timeout, PATIENCE))
 
 
 @contextmanager

@@ -254,12 +254,13 @@ class TortoiseStorage:
         rules.check_thread_id(target)
         rules.check_expected("upto", upto)
         with telemetry.operation("copy_thread", thread_id=source, target=target):
-            db = await self._db()
             try:
-                copied = await journal.copy(db, THREADS, (source,), (target,), stop=upto, now=seams.now_ms())
+                # Together, or an error of the second would say that nothing was copied.
+                async with transaction(await self._db()) as db:
+                    copied = await journal.copy(db, THREADS, (source,), (target,), stop=upto, now=seams.now_ms())
+                    head = await journal.read_head(db, THREADS, (target,))
             except ConstraintError as error:
                 raise AlreadyExistsError(f"thread {target!r} exists already", thread_id=target) from error
-            head = await journal.read_head(db, THREADS, (target,))
             if not copied or head is None:
                 raise NotFoundError(f"no thread {source!r}", thread_id=source)
             return _thread_head(target, head)

@@ -49,11 +49,16 @@ async def _on_postgres(db: Db, waiting: Callable[[], object]) -> AsyncIterator[N
     # A client of its own: the pool may be as small as one connection, and the steps need that.
     client = require_context().connections._create_connection(db.client.connection_name)
     client.pool_minsize = client.pool_maxsize = 1  # type: ignore[attr-defined]
+    done = False
     try:
         async with client.acquire_connection() as raw:
             # Asked for again and again: a statement that waits holds a snapshot, and some DDL waits for those.
             await _until(lambda: raw.fetchval("SELECT pg_try_advisory_lock($1)", UPGRADE_LOCK), waiting)
             yield  # closing the connection gives the lock back
+            done = True
+    except Exception:
+        if not done:  # else it is the connection that could not be reset, and asyncpg has closed it
+            raise
     finally:
         await to_the_end(client.close())
 
