@@ -46,8 +46,9 @@ class SandboxClient(AsyncpgDBClient):
         loop, self._bound_loop = self._bound_loop, None
         self._pool_init_lock = asyncio.Lock()
         if pool is not None and loop is not None:
+            pool._closed = True  # its own terminate() needs its loop
             for holder in pool._holders:
-                _drop(holder)
+                _drop(holder._con, loop)
             if not loop.is_closed() and not _is_running():
                 loop.run_until_complete(asyncio.sleep(0))  # so that it sees the connections end
 
@@ -60,17 +61,16 @@ def _is_running() -> bool:
     return True
 
 
-def _drop(holder: Any) -> None:
-    connection = holder._con
+def _drop(connection: Any, loop: asyncio.AbstractEventLoop) -> None:
     if connection is None:
         return
-    # A closed loop takes no callbacks, and the socket would be left to the garbage collector, which complains.
-    with suppress(RuntimeError):
-        connection.terminate()
-        return
     transport = connection._transport
-    transport._sock.close()
-    transport._sock = None
+    with suppress(RuntimeError):  # a closed loop takes no callbacks
+        connection.terminate()
+    if loop.is_closed() and transport._sock is not None:
+        # Left to the garbage collector the socket would be complained about.
+        transport._sock.close()
+        transport._sock = None
 
 
 client_class = SandboxClient

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-#: What frames statements, and what asyncpg sends when a connection goes back to its pool.
-_FRAMES = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "SELECT PG_ADVISORY_UNLOCK_ALL", "--")
+#: What frames statements, and what the drivers add by themselves.
+_FRAMES = (
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "RELEASE",
+    "PRAGMA",
+    "SELECT PG_ADVISORY_UNLOCK_ALL",
+    "SELECT LAST_INSERT_ROWID()",
+    "--",
+)
 #: A connection's first statement of ours looks there for our tables.
 _CATALOGS = ("sqlite_master", "pg_catalog", "pg_class")
 

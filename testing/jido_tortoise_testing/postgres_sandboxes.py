@@ -207,5 +207,6 @@ class PostgresShop:
         return {alias: self._place(self._url(name), Lease(statements)) for alias, name in names.items()}
 
     def _place(self, url: str, lease: Lease) -> Place:
-        credentials = {**expand_db_url(url)["credentials"], "lease": lease}
+        # A pool with a minimum would open connections again as we close them.
+        credentials = {**expand_db_url(url)["credentials"], "lease": lease, "minsize": 0}
         return Place(url, lease, {"engine": "jido_tortoise_testing.engine_postgres", "credentials": credentials})
