@@ -75,7 +75,10 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    _bring_fixture(metafunc.definition)
+    try:
+        _bring_fixture(metafunc.definition)
+    except pytest.UsageError as error:
+        pytest.fail(str(error), pytrace=False)
     if "jido_db" in metafunc.fixturenames:
         wanted = wish_of(metafunc.definition).backend or run_of(metafunc.config).backend.text
         if wanted == "both":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
@@ -87,16 +88,15 @@ async def test_everything_commits_and_nothing_stays(workshop: Workshop, backend:
 async def test_the_triggers_are_there(db: Sandbox) -> None:
     """The sandbox has our real schema, not just what the models say."""
     await _fill()
-    with pytest.raises(Exception, match="never updated|append-only|immutable|jido"):
+    with pytest.raises(Exception, match=r"(?i)jido|append|update"):
         await db.client.execute_script("UPDATE jido_thread_entries SET kind = 'other'")
     await jt.verify()
 
 
-async def test_another_process_sees_a_file(workshop: Workshop) -> None:
+def test_another_process_sees_a_file(workshop: Workshop) -> None:
     """What is in a file or on a server can be opened by its URL."""
     with workshop.open("sqlite", "file") as sandbox:
-        await _fill()
-        assert not Path("REAL.db").exists()
+        asyncio.run(_fill())
         with sqlite3.connect(sandbox.url.removeprefix("sqlite://")) as raw:
             assert raw.execute("SELECT count(*) FROM jido_checkpoints").fetchall() == [(1,)]
         raw.close()
@@ -219,7 +219,7 @@ async def test_an_application_gets_the_sandbox(db: Sandbox, tmp_path: Path, monk
     ):
         await _fill()
     assert await _counts() == (1, 1, 1)
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
 
 
 async def test_a_context_that_the_application_makes_gets_it_too(db: Sandbox, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ async def test_a_context_that_the_application_makes_gets_it_too(db: Sandbox, tmp
     async with jt.Jido.connect(f"sqlite://{tmp_path / 'real.db'}") as jido:
         assert (await jido.thaw(Shopper, "u")).id == "u"
     assert await _counts() == (1, 1, 1)
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -284,9 +284,9 @@ async def test_statements_are_counted(db: Sandbox) -> None:
             await Customer.all().count()
     assert [sql.split()[0] for sql in queries.statements] == ["INSERT", "SELECT"]
     assert any(sql.startswith("BEGIN") for sql in queries.all)
-    with pytest.raises(AssertionError, match=r"^expected at most 1 statements, 2 ran:\n  1\. SELECT .*\n  2\. SELECT "):
-        with jido_queries(max=1):
-            await _counts_of_shop()
+    words = r"^expected at most 1 statements, 2 ran:\n  1\. SELECT .*\n  2\. SELECT "
+    with pytest.raises(AssertionError, match=words), jido_queries(max=1):
+        await _counts_of_shop()
 
 
 async def _counts_of_shop() -> None:
@@ -323,9 +323,9 @@ async def test_only_sqlite_gives_its_bytes(db: Sandbox) -> None:
     raw.close()
 
 
-async def test_a_failed_test_s_database_is_kept(db: Sandbox, request: pytest.FixtureRequest) -> None:
+def test_a_failed_test_s_database_is_kept(db: Sandbox, request: pytest.FixtureRequest) -> None:
     """The message's command opens it."""
-    await _fill()
+    asyncio.run(_fill())
     told = keep(request.node, db)
     path = Path(told.partition(": ")[0])
     if db.backend == "postgres":
