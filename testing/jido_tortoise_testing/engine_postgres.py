@@ -48,6 +48,7 @@ class SandboxClient(AsyncpgDBClient):
         if pool is not None and loop is not None:
             pool._closed = True  # its own terminate() needs its loop
             for holder in pool._holders:
+                self.lease.busy |= holder._in_use is not None
                 _drop(holder._con, loop)
             if not loop.is_closed() and not _is_running():
                 loop.run_until_complete(asyncio.sleep(0))  # so that it sees the connections end

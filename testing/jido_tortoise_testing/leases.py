@@ -46,6 +46,8 @@ class Lease:
         self.template = template
         #: The clients that were made for it, in order.
         self.clients: list[Any] = []
+        #: Whether a connection had to be closed in the middle of its work.
+        self.busy = False
 
     def __deepcopy__(self, _: object) -> Lease:
         return self

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from tortoise import Tortoise, context
 from tortoise.backends.sqlite.client import SqliteClient
@@ -254,6 +255,52 @@ def test_a_database_of_somebody_else_is_never_cleaned(pg_server: str, name: str)
     """Neither one with another name, nor one with a name like ours that another run made."""
     with fresh_database(pg_server) as url, pytest.raises(JidoSandboxError, match="was not made by the toolkit"):
         asyncio.run(Cleaner.open(url, name))
+
+
+@pytest.mark.parametrize("how", ["abandoned", "elsewhere"])
+def test_work_that_was_left_in_the_middle_is_ended(workshop: Workshop, how: str) -> None:
+    """Neither the test's own transaction nor that of another connection keeps the cleaning waiting for ever."""
+
+    async def leave(sandbox: Sandbox) -> Any:
+        if how == "abandoned":
+            raw = await sandbox.client.acquire_connection().__aenter__()
+        else:
+            raw = await asyncpg.connect(sandbox.url)
+        await raw.execute("BEGIN; INSERT INTO customer (name) VALUES ('left'); LOCK TABLE customer")
+        return raw
+
+    loop = asyncio.new_event_loop()
+    with workshop.open("postgres") as sandbox:
+        raw = loop.run_until_complete(leave(sandbox))
+    with workshop.open("postgres"):
+        assert asyncio.run(_counts()) == (0, 0, 0)
+    if how == "elsewhere":
+        loop.run_until_complete(asyncio.sleep(0.01))
+        assert raw.is_closed()
+    loop.close()
+
+
+async def test_a_service_s_own_guards_do_not_keep_rows(pg_server: str, tmp_path: Path) -> None:
+    """An append-only table refuses DELETE, but not the cleaning."""
+    refuse = """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+        CREATE TRIGGER refuse BEFORE DELETE ON customer FOR EACH ROW EXECUTE FUNCTION refuse();"""
+
+    async def guard(made: TortoiseContext) -> None:
+        client: Any = made.connections.get("default")
+        await client.execute_script(refuse)
+
+    workshop = Workshop(_CONFIG, server=lambda: pg_server, folder=tmp_path)
+    workshop.add(guard)
+    try:
+        for _ in range(2):
+            with workshop.open("postgres"):
+                assert await Customer.all().count() == 0
+                await Customer.create(name="Ada")
+                with pytest.raises(Exception, match=r"^no$"):
+                    await Customer.all().delete()
+    finally:
+        workshop.close()
 
 
 def test_tables_that_refer_to_each_other_are_truncated() -> None:
