@@ -1,0 +1,155 @@
+"""The hooks of the pytest plugin: options, header, marks, both databases, and what is said at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Literal
+
+import pytest
+
+from jido_tortoise_testing.fixtures import FAILED
+from jido_tortoise_testing.settings import SETTINGS, Run, run_of, wish_of
+
+MARKS = (
+    'jido_db(storage="memory"|"file"|"clone", backend="sqlite"|"postgres"|"both"): brings the fixture jido_db',
+    "jido_seed(number): the seed of this test instead of the run's",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("jido", "jido-tortoise")
+    for setting in SETTINGS.values():
+        how: dict[str, Any] = {"metavar": setting.metavar} if setting.metavar else {"action": "store_true"}
+        told = f"{setting.help} (also {setting.variable}, and ini {setting.name})"
+        group.addoption(setting.option, dest=setting.name, default=None, help=told, **how)
+        kind: Literal["args", "string"] = "args" if setting.name == "jido_models" else "string"
+        parser.addini(setting.name, setting.help, type=kind, default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
+    config.pluginmanager.register(Summary(), "jido_summary")
+    # A mistake in the settings must not keep anybody from reading the help.
+    if not (config.getoption("help", False) or config.getoption("version", 0)):
+        _check(run_of(config))
+
+
+def _check(run: Run) -> None:
+    run.remember_seed()
+    _ = run.keep_failed
+    if run.wants_postgres and run.url is None:
+        _find_server(run)
+
+
+def _find_server(run: Run) -> None:
+    from jido_tortoise_testing.postgres import PostgresError, find_bin
+
+    try:
+        find_bin()
+    except PostgresError as error:
+        source = run.backend.source
+        asked = source if source.startswith("--") else f"jido_db (from {source})"
+        raise pytest.UsageError(f"{asked}={run.backend.text} needs a server: {error}") from error
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist the seed, and the server that all of them share."""
+    from jido_tortoise_testing.servers import server_url
+
+    run = run_of(node.config)
+    node.workerinput["jido_seed"] = run.seed
+    if run.wants_postgres:
+        node.workerinput["jido_db_url"] = server_url(run)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    run = run_of(config)
+    places = {"sqlite": "sqlite :memory: (fresh per test)", "postgres": "postgres (cleaned per test)"}
+    places["both"] = f"{places['sqlite']} and {places['postgres']}"
+    models, source = run.models()
+    named = f", models {' '.join(models)} (from {source})" if models else ""
+    seed = f", seed {run.seed} (--jido-seed={run.seed})"
+    return f"jido: {places[run.backend.text]}{named}{seed}, Tortoise.init gives the sandbox"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    try:
+        _bring_fixture(metafunc.definition)
+    except pytest.UsageError as error:
+        pytest.fail(str(error), pytrace=False)
+    if "jido_db" in metafunc.fixturenames:
+        wanted = wish_of(metafunc.definition).backend or run_of(metafunc.config).backend.text
+        if wanted == "both":
+            metafunc.fixturenames.append("jido_backend")
+            metafunc.parametrize("jido_backend", ["sqlite", "postgres"], indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        _bring_fixture(item)
+
+
+def _bring_fixture(item: pytest.Item) -> None:
+    names: list[str] = getattr(item, "fixturenames", [])
+    if item.get_closest_marker("jido_db"):
+        wish_of(item)
+        if "jido_db" not in names:
+            names.append("jido_db")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call" and "jido_db" in getattr(item, "fixturenames", []):
+        item.stash[FAILED] = report.failed
+        if report.failed:
+            report.sections.append(("jido", f"reproduce: {_command(item)}"))
+    return report
+
+
+def _command(item: pytest.Item) -> str:
+    properties = dict(item.user_properties)
+    backend = properties.get("jido_backend", "sqlite")
+    seed = run_of(item.config).seed
+    return f'pytest "{item.nodeid}" --jido-db={_option(item, str(backend))} --jido-seed={seed}'
+
+
+def _option(item: pytest.Item, backend: str) -> str:
+    # The id of a parametrized test exists under `both` only.
+    spec = getattr(item, "callspec", None)
+    return "both" if spec is not None and "jido_backend" in spec.params else backend
+
+
+class Summary:
+    """What the run found out about its tests, where it reports: in the controller of pytest-xdist, if there is one."""
+
+    def __init__(self) -> None:
+        #: By the test's name without its database: the outcome by database.
+        self.outcomes: dict[str, dict[str, str]] = {}
+        self.kept: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        properties = dict(report.user_properties)
+        if report.when == "call" and "jido_case" in properties:
+            outcomes = self.outcomes.setdefault(str(properties["jido_case"]), {})
+            outcomes[str(properties["jido_backend"])] = report.outcome
+        if report.when == "teardown" and "jido_kept" in properties:
+            self.kept.append(f"{report.nodeid}\n    {properties['jido_kept']}")
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        differing = [
+            f"{case}: " + ", ".join(f"{outcome} on {backend}" for backend, outcome in outcomes.items())
+            for case, outcomes in self.outcomes.items()
+            if len(set(outcomes.values())) > 1
+        ]
+        _tell(terminalreporter, "jido: differs between sqlite and postgres", differing)
+        _tell(terminalreporter, "jido: kept databases", self.kept)
+
+
+def _tell(terminal: Any, title: str, lines: list[str]) -> None:
+    if lines:
+        terminal.section(title)
+        for line in lines:
+            terminal.line(line)

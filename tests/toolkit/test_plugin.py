@@ -1,0 +1,434 @@
+"""The plugin in a service's own test suite: every runner, both databases, workers, and the words of its refusals."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parent.parent.parent
+#: A checkout that was installed before the plugin was there does not know its entry point.
+_PLUGIN = () if entry_points(group="pytest11", name="jido_tortoise") else ("-p", "_jido_tortoise_pytest")
+_TIMEOUT = 120.0
+
+_MODELS = """
+from tortoise import fields
+from tortoise.models import Model
+
+class Customer(Model):
+    id = fields.IntField(primary_key=True)
+    name = fields.CharField(max_length=50)
+"""
+_SETTINGS = """
+TORTOISE_ORM = {
+    "connections": {"default": "sqlite://REAL.db"},
+    "apps": {"shop": {"models": ["shop_models"], "default_connection": "default"}},
+}
+"""
+_INI = """
+[pytest]
+pythonpath = .
+jido_tortoise_orm = shop_settings.TORTOISE_ORM
+asyncio_mode = {mode}
+asyncio_default_fixture_loop_scope = function
+filterwarnings = error
+"""
+_BODY = """
+import asyncio, unittest
+import pytest, pytest_asyncio
+from tortoise import Tortoise
+from tortoise.transactions import in_transaction
+import jido_tortoise as jt
+from shop_models import Customer
+from shop_settings import TORTOISE_ORM
+
+class Shopper(jt.Agent, agent_type="shopper"):
+    pass
+
+async def use(jido):
+    assert await Customer.all().count() == 0
+    await Tortoise.init(config=TORTOISE_ORM)          # as the service's own start does
+    async with in_transaction():
+        await Customer.create(name="Ada")
+    agent = Shopper("u", {"cart": ("tea", 2)})
+    agent.thread.append("message", {"text": "hi"})
+    await jido.hibernate(agent)
+    assert (await jido.thaw(Shopper, "u")).state == {"cart": ("tea", 2)}
+    await Tortoise.close_connections()
+    assert await Customer.all().count() == 1
+"""
+_KINDS = (
+    _BODY
+    + """
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+@pytest_asyncio.fixture
+async def filled(jido):
+    await Customer.create(name="from an async fixture")
+
+@pytest.mark.asyncio
+async def test_marked(jido):
+    await use(jido)
+
+@pytest.mark.asyncio
+async def test_async_fixture(filled, jido):
+    assert [each.name for each in await Customer.all()] == ["from an async fixture"]
+
+@pytest.mark.anyio
+async def test_anyio(jido):
+    await use(jido)
+
+def test_sync(jido):
+    asyncio.run(use(jido))
+    async def count():
+        return await Customer.all().count()
+    assert asyncio.run(count()) == 1
+
+@pytest.mark.jido_db
+class TestUnittest(unittest.IsolatedAsyncioTestCase):
+    async def test_unittest(self):
+        await use(jt.Jido())
+
+@pytest.mark.jido_db(storage="clone")
+def test_mark_alone():
+    asyncio.run(use(jt.Jido()))
+
+def test_no_database_unless_asked():
+    from tortoise.context import get_current_context
+    assert get_current_context() is None
+"""
+)
+_AUTO = """
+async def test_unmarked(jido):
+    await use(jido)
+"""
+_WHERE = """
+async def test_where(jido_db):
+    if jido_db.backend == "postgres":
+        with open("where", "a") as file:
+            print(jido_db.url, file=file)
+"""
+
+Host = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def host(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Write a service with its settings, and give what runs its tests."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "testing")]))
+    for name in ("PYTEST_ADDOPTS", "JIDO_TEST_DB_URL", "JIDO_DB", "JIDO_SEED", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makepyfile(shop_models=_MODELS, shop_settings=_SETTINGS)
+
+    def run(source: str, *arguments: str, mode: str = "auto", plugin: bool = True) -> pytest.RunResult:
+        ini = _INI.format(mode=mode)
+        pytester.makeini(ini if plugin else re.sub("jido_.*", "", ini))
+        pytester.makepyfile(test_shop=source)
+        chosen = _PLUGIN if plugin else ("-p", "no:jido_tortoise")
+        return pytester.runpytest_subprocess(*chosen, *arguments, timeout=_TIMEOUT)
+
+    return run
+
+
+@pytest.fixture
+def server(pg_server: str, host: Host, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let the service's tests use the server of ours."""
+    monkeypatch.setenv("JIDO_TEST_DB_URL", pg_server)
+    return pg_server
+
+
+# -- the matrix ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["strict", "auto"])
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_every_runner_on_both_databases(
+    host: Host, server: str, backend: str, mode: str, pytester: pytest.Pytester
+) -> None:
+    """Marked, unmarked, anyio, sync and unittest; warnings are errors, and the real database is never made."""
+    source = _KINDS + (_AUTO if mode == "auto" else "")
+    result = host(source, f"--jido-db={backend}", mode=mode)
+    result.assert_outcomes(passed=8 if mode == "auto" else 7)
+    assert not list(pytester.path.glob("REAL.db*"))
+
+
+def test_with_workers_and_a_server_of_the_run(host: Host, pytester: pytest.Pytester) -> None:
+    """Two workers share one server, which the controller starts and stops; nothing is left of it."""
+    source = _KINDS + _AUTO + _WHERE
+    result = host(source, "--jido-db=both", "-n2", "--jido-seed=5")
+    # The unittest case takes no parameters, and the last of the kinds wants no database.
+    result.assert_outcomes(passed=16)
+    (folder,) = {parse_qs(urlsplit(url).query)["host"][0] for url in (pytester.path / "where").read_text().split()}
+    assert not Path(folder).exists()
+    result.stdout.no_fnmatch_line("*differs between*")
+
+
+def test_what_differs_is_named(host: Host, server: str) -> None:
+    """`both` is for that."""
+    source = _BODY + "\ndef test_x(jido_backend, jido_db):\n    assert jido_backend == 'sqlite'\n"
+    result = host(source, "--jido-db=both", "--jido-seed=3")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            'reproduce: pytest "test_shop.py::test_x[[]postgres[]]" --jido-db=both --jido-seed=3',
+            "*jido: differs between sqlite and postgres*",
+            "test_shop.py::test_x: passed on sqlite, failed on postgres",
+        ]
+    )
+
+
+def test_hypothesis_gets_a_sandbox_for_each_example(host: Host) -> None:
+    """A sandbox of the whole test would fill up from example to example."""
+    source = (
+        _BODY
+        + """
+from hypothesis import given, settings, strategies as st
+@given(st.integers())
+@settings(max_examples=5, deadline=None, database=None)
+def test_examples(jido_sandbox, number):
+    async def one():
+        async with jido_sandbox() as db:
+            await use(db.jido)
+    asyncio.run(one())
+"""
+    )
+    host(source).assert_outcomes(passed=1)
+
+
+# -- costs nothing ------------------------------------------------------------------------------------------------
+
+
+def test_unused_it_imports_nothing_heavy(host: Host) -> None:
+    """A run that does not use it pays next to nothing."""
+    source = """
+def test_nothing():
+    import sys
+    heavy = {"tortoise", "jido_tortoise", "faker", "hypothesis", "asyncpg", "aiosqlite"}
+    assert heavy.isdisjoint(sys.modules)
+"""
+    result = host(source, "-p", "no:hypothesispytest", "-p", "no:faker")
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines(
+        [r"jido: sqlite :memory: \(fresh per test\), seed \d+ \(--jido-seed=\d+\), Tortoise.init gives the sandbox"]
+    )
+
+
+def test_it_works_when_imported_by_hand(host: Host, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where plugins are not loaded by themselves, the fixtures are still to be had."""
+    pytester.makeconftest('pytest_plugins = ["jido_tortoise_testing.fixtures"]')
+    monkeypatch.setenv("JIDO_TORTOISE_ORM", "shop_settings.TORTOISE_ORM")
+    host(_BODY + _AUTO, plugin=False).assert_outcomes(passed=1)
+
+
+# -- words --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--jido-db=mysql"], "jido_db (from --jido-db): expected sqlite, postgres or both, got 'mysql'"),
+        (["--jido-seed=x"], "jido_seed (from --jido-seed): expected a number below 2**32, or last, got 'x'"),
+        (
+            ["--jido-db=both", "--jido-db-url=mysql://me:secret@here/x"],
+            "jido_db_url (from --jido-db-url): expected a URL that begins with postgresql://, got"
+            " 'mysql://me:***@here/x'",
+        ),
+        (
+            ["-o", "jido_keep_failed=perhaps"],
+            "jido_keep_failed (from tox.ini): expected true or false, got 'perhaps'",
+        ),
+        (
+            ["--jido-seed=last", "-p", "no:cacheprovider"],
+            "jido_seed (from --jido-seed): there was no last run here (pytest keeps it in .pytest_cache);"
+            " give a number",
+        ),
+    ],
+    ids=["database", "seed", "url", "flag", "last"],
+)
+def test_a_wrong_setting_is_refused_by_name(host: Host, arguments: list[str], words: str) -> None:
+    """The message says where it was set and what may stand there; help is to be had all the same."""
+    result = host(_BODY + _AUTO, *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert words in result.stderr.str()
+    helped = host(_BODY, "--help", *[each for each in arguments if each != "no:cacheprovider" and each != "-p"])
+    assert helped.ret == 0
+    helped.stdout.fnmatch_lines(["*--jido-db=BACKEND*"])
+
+
+@pytest.mark.parametrize(
+    ("mark", "words"),
+    [
+        ('jido_db(storage="disk")', ": storage= is memory, file or clone, got 'disk'"),
+        ('jido_db(backends="both")', " takes storage= and backend=, got backends="),
+        ('jido_db("file")', " takes storage= and backend=, got 'file'"),
+    ],
+)
+def test_a_wrong_mark_is_refused_by_name(host: Host, mark: str, words: str) -> None:
+    """A misspelt mark would silently test less."""
+    result = host(f"import pytest\n@pytest.mark.{mark}\ndef test_x():\n    pass\n")
+    assert f"test_shop.py::test_x: @pytest.mark.jido_db{words}" in result.stdout.str() + result.stderr.str()
+    assert result.ret != 0
+
+
+def test_a_missing_server_is_told_at_the_start(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the middle of the first test."""
+    monkeypatch.setenv("PG_BIN", "/nowhere")
+    monkeypatch.setenv("JIDO_DB", "postgres")
+    result = host(_BODY + _AUTO)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    expected = "jido_db (from JIDO_DB of the environment)=postgres needs a server: PG_BIN: expected a folder"
+    assert expected in result.stderr.str()
+
+
+def test_a_config_that_is_not_there_is_told_with_its_cure(host: Host) -> None:
+    """Most often the folder of the tests is not importable."""
+    result = host(_BODY + _AUTO, "-o", "jido_tortoise_orm=nowhere.ORM")
+    result.assert_outcomes(errors=1)
+    text = re.sub(r"\s+", " ", result.stdout.str())
+    assert "jido_tortoise_orm (from tox.ini): no Tortoise config at 'nowhere.ORM'" in text
+    assert 'modules beside your tests need `pythonpath = ["."]`' in text
+
+
+def test_trio_is_refused_by_name(host: Host) -> None:
+    """Tortoise needs asyncio; anyio's own default runs a test on both."""
+    source = """
+import pytest
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+def test_x(jido_db, anyio_backend):
+    pass
+"""
+    result = host(source)
+    result.assert_outcomes(errors=1)
+    assert 'jido_db needs asyncio: override the fixture anyio_backend to return "asyncio"' in result.stdout.str()
+
+
+# -- seeds, models, kept databases --------------------------------------------------------------------------------
+
+_SEEDED = (
+    _BODY
+    + """
+from pathlib import Path
+async def test_seeded(jido, jido_clock, jido_ids, jido_seed, jido_db):
+    await use(jido)
+    with Path("seen").open("a") as file:
+        print(jido_seed, await jido_db.dump(), file=file)
+
+@pytest.mark.jido_seed(42)
+def test_own(jido_seed):
+    with Path("own").open("a") as file:
+        print(jido_seed, file=file)
+"""
+)
+
+
+def test_the_same_seed_gives_the_same_database(host: Host, pytester: pytest.Pytester) -> None:
+    """Ids, times and what depends on them; `last` repeats the run before, and another seed is another run."""
+    for arguments in (["--jido-seed=9"], ["--jido-seed=last"], ["--jido-seed=10"]):
+        host(_SEEDED, *arguments).assert_outcomes(passed=2)
+    first, second, third = (pytester.path / "seen").read_text().splitlines()
+    assert first == second != third
+    assert len(set((pytester.path / "own").read_text().splitlines())) == 1
+
+
+def test_models_alone_will_do(host: Host) -> None:
+    """A service without a config names its modules; the header says where they were named."""
+    source = "from shop_models import Customer\nasync def test_x(jido_db):\n    await Customer.create(name='Ada')\n"
+    result = host(source, "-o", "jido_tortoise_orm=", "-o", "jido_models=shop_models")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["jido: *, models shop_models (from tox.ini), seed *"])
+
+
+def test_a_fixture_of_the_host_has_the_last_word(host: Host, pytester: pytest.Pytester) -> None:
+    """The session's fixtures are there to be overridden."""
+    pytester.makeconftest(
+        """
+import pytest
+@pytest.fixture(scope="session")
+def jido_db_setup(jido_db_setup):
+    async def fill(context):
+        from shop_models import Customer
+        await Customer.create(name="reference")
+    jido_db_setup.add(fill)
+    return jido_db_setup
+"""
+    )
+    source = (
+        "from shop_models import Customer\nasync def test_x(jido_db):\n    assert await Customer.all().count() == 1\n"
+    )
+    host(source).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_the_database_of_a_failed_test_is_kept(
+    host: Host, server: str, backend: str, pytester: pytest.Pytester
+) -> None:
+    """The summary says where, and the passing one's is not kept."""
+    source = (
+        _BODY
+        + """
+async def test_good(jido): await use(jido)
+async def test_bad(jido):
+    await use(jido)
+    raise LookupError
+"""
+    )
+    result = host(source, "--jido-keep-failed", f"--jido-db={backend}")
+    result.assert_outcomes(passed=1, failed=1)
+    (kept,) = pytester.path.rglob(f"test_shop-py-test_bad-{backend}-default.*")
+    assert f"    {kept}: " in result.stdout.str()
+    assert not list(pytester.path.rglob("test_shop-py-test_good*"))
+    result.stdout.fnmatch_lines(["*jido: kept databases*", "test_shop.py::test_bad"])
+
+
+def test_statements_are_counted(host: Host) -> None:
+    """The fixture belongs to the test's own database."""
+    source = (
+        _BODY
+        + """
+async def test_x(jido, jido_queries):
+    with jido_queries(max=2) as queries:
+        await jido.hibernate(Shopper("u", {}))
+    assert len(queries) == 2
+    with jido_queries(max=1):
+        await jido.hibernate(Shopper("v", {}))
+"""
+    )
+    result = host(source)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*AssertionError: expected at most 1 statements, 2 ran:", "E*  1. *", "E*  2. *"])
+
+
+# -- the guide ----------------------------------------------------------------------------------------------------
+
+_GUIDE_MODELS = (
+    _MODELS
+    + """
+class Country(Model):
+    id = fields.IntField(primary_key=True)
+    name = fields.CharField(max_length=50)
+"""
+)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_the_examples_of_the_guide_pass(host: Host, server: str, backend: str, pytester: pytest.Pytester) -> None:
+    """A reader who copies its files into a service has a suite that runs."""
+    page = (ROOT / "docs" / "how-to" / "test.md").read_text("utf-8")
+    files = dict(re.findall(r"^```\w+\n# (\S+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE))
+    files |= {"shop/models.py": _GUIDE_MODELS, "shop/settings.py": _SETTINGS.replace("shop_models", "shop.models")}
+    for name, text in files.items():
+        path = pytester.path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    result = pytester.runpytest_subprocess(*_PLUGIN, f"--jido-db={backend}", "tests", timeout=_TIMEOUT)
+    result.assert_outcomes(passed=10)
