@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
-from jido_tortoise.agents import checks
+from jido_tortoise import checks
 from jido_tortoise.database import Dialect
 from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.journal.statements import qualified
