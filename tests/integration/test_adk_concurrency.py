@@ -202,6 +202,28 @@ async def test_no_deadlock_is_ever_broken_on_postgres(adk_db: Database) -> None:
     assert rows == [{"deadlocks": 0}]
 
 
+@pytest.mark.parametrize("backend", ["postgres"])
+async def test_the_app_is_locked_before_the_user_on_postgres(adk_db: Database) -> None:
+    """One order for all: an append that waits for the user's row holds the app's."""
+    session = await store.create(**WHO, session_id="s", state={"app:k": 0, "user:k": 0})
+    pool = resolve(None, AdkSession).client._pool
+    async with pool.acquire() as holder, pool.acquire() as other:
+        await holder.execute("BEGIN; SELECT * FROM adk_user_states FOR UPDATE")
+        task = asyncio.create_task(store.append_event(session, setting(**{"app:k": 1, "user:k": 1})))
+        waiting = (
+            "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND datname = $1"
+        )
+        name = await other.fetchval("SELECT current_database()")
+        async with asyncio.timeout(10):
+            while not await other.fetchval(waiting, name):  # noqa: ASYNC110 - the server tells, nobody here
+                await asyncio.sleep(0.01)
+        free = await other.fetch("SELECT 1 FROM adk_app_states FOR UPDATE SKIP LOCKED")
+        await holder.execute("COMMIT")
+        assert free == []
+    await task
+    assert (await got()).state == {"app:k": 1, "user:k": 1}
+
+
 # -- cancellation -------------------------------------------------------------------------------------------------
 
 
