@@ -172,8 +172,8 @@ def same_event(row: EventRow, stored: Sequence[Any]) -> bool:
     )
 
 
-def _same_json(one: str | None, other: str | None) -> bool:
-    if one == other or one is None or other is None:
+def _same_json(one: object, other: object) -> bool:
+    if one == other or not isinstance(one, str) or not isinstance(other, str):
         return one == other
     try:
         return codec.canonical(codec.loads(one)) == codec.canonical(codec.loads(other))

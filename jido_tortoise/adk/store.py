@@ -197,15 +197,17 @@ class AdkSessionStore:
             return found
 
     async def _read(self, db: Db, key: Key, most: int | None, after: datetime | None) -> Session:
-        for _ in range(_LOOKS):
+        for left in reversed(range(_LOOKS)):
             found = await _all(db, statements.head(db.schema, db.dialect), _key_values(key))
             if not found:
-                raise _missing(key)
+                break
             head = SessionRow(*found[0])
             events = await _events(db, head, key, most, after)
             if events is not None:
                 return rows.decode_session(head, key[0], rows.decode_events(events, key))
-        raise _lacking(head, key)
+            if not left:
+                raise _lacking(head, key)
+        raise _missing(key)
 
     async def list(
         self,
