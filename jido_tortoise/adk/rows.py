@@ -85,7 +85,7 @@ def _time_of(stored: Any) -> datetime:
     moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
     if not isinstance(moment, datetime):
         raise TypeError(f"{stored!r} is no time")
-    return moment.astimezone(UTC)
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 def check_moment(value: Any, path: str) -> datetime:
@@ -212,12 +212,16 @@ def _event(row: Sequence[Any], key: Key) -> Event:
 
 
 def _made(row: EventRow, content: Content | None, actions: Actions) -> Event:
-    extra = {} if row.extra == "{}" else dict(codec.loads(row.extra))
-    ours = {name: extra.pop(name) for name in _OURS if name in extra} if extra else {}
-    maps = {
-        name: value if value is None else dict(codec.loads(value)) for name, value in zip(_MAPS, row[8:12], strict=True)
-    }
-    tools = () if row.long_running_tool_ids == "[]" else codec.loads(row.long_running_tool_ids) or ()
+    fields: dict[str, Any] = {}
+    for name, stored in zip(_MAPS, row[8:12], strict=True):
+        if stored is not None:
+            fields[name] = dict(codec.loads(stored))
+    if row.extra != "{}":
+        extra = dict(codec.loads(row.extra))
+        fields |= {name: extra.pop(name) for name in _OURS if name in extra}
+        fields["extra"] = extra
+    if row.long_running_tool_ids != "[]":
+        fields["long_running_tool_ids"] = codec.loads(row.long_running_tool_ids) or ()
     return Event(
         id=row.id,
         timestamp=_time_of(row.timestamp),
@@ -226,9 +230,7 @@ def _made(row: EventRow, content: Content | None, actions: Actions) -> Event:
         partial=bool(row.partial),
         turn_complete=bool(row.turn_complete),
         interrupted=bool(row.interrupted),
-        long_running_tool_ids=tools,
-        extra=extra,
-        **{**dict(zip(_TEXTS, row[1:6], strict=True)), **maps, **ours},
+        **({**dict(zip(_TEXTS, row[1:6], strict=True)), **fields}),
     )
 
 

@@ -10,6 +10,23 @@ from jido_tortoise.adk.values import Actions, Blob, Content, FunctionCall, Funct
 
 Tree = dict[str, Any]
 
+#: The keys that are fields.
+_CONTENT = frozenset({"role", "parts"})
+_PART = frozenset({"text", "thought", "function_call", "function_response", "inline_data"})
+_CALL = frozenset({"name", "args", "id"})
+_ANSWER = frozenset({"name", "response", "id"})
+_BLOB = frozenset({"data", "mime_type"})
+_ACTIONS = frozenset(
+    {
+        "state_delta",
+        "artifact_delta",
+        "transfer_to_agent",
+        "escalate",
+        "skip_summarization",
+        "requested_tool_confirmations",
+    }
+)
+
 
 def content_tree(content: Content) -> Tree:
     """Answer a message as JSON has it."""
@@ -40,7 +57,7 @@ def _part_tree(part: Part) -> Tree:
 def content_of(tree: Mapping[str, Any]) -> Content:
     """Make the message of a tree."""
     parts = [_part(part) for part in tree.get("parts") or ()]
-    return Content(tree.get("role"), parts, _beside(tree, "role", "parts"))
+    return Content(tree.get("role"), parts, _beside(tree, _CONTENT))
 
 
 def _part(tree: Mapping[str, Any]) -> Part:
@@ -51,32 +68,22 @@ def _part(tree: Mapping[str, Any]) -> Part:
         function_call=None if call is None else _call(call),
         function_response=None if answer is None else _answer(answer),
         inline_data=None if blob is None else _blob(blob),
-        extra=_beside(tree, "text", "thought", "function_call", "function_response", "inline_data"),
+        extra=_beside(tree, _PART),
     )
 
 
 def _call(tree: Mapping[str, Any]) -> FunctionCall:
-    return FunctionCall(tree.get("name"), tree.get("args") or {}, tree.get("id"), _beside(tree, "name", "args", "id"))
+    return FunctionCall(tree.get("name"), tree.get("args") or {}, tree.get("id"), _beside(tree, _CALL))
 
 
 def _answer(tree: Mapping[str, Any]) -> FunctionResponse:
-    extra = _beside(tree, "name", "response", "id")
+    extra = _beside(tree, _ANSWER)
     return FunctionResponse(tree.get("name"), tree.get("response") or {}, tree.get("id"), extra)
 
 
 def _blob(tree: Mapping[str, Any]) -> Blob:
     data = base64.b64decode(tree.get("data") or "", validate=True)
-    return Blob(data, tree.get("mime_type"), _beside(tree, "data", "mime_type"))
-
-
-_ACTIONS = (
-    "state_delta",
-    "artifact_delta",
-    "transfer_to_agent",
-    "escalate",
-    "skip_summarization",
-    "requested_tool_confirmations",
-)
+    return Blob(data, tree.get("mime_type"), _beside(tree, _BLOB))
 
 
 def actions_tree(actions: Actions, state_delta: Tree) -> Tree:
@@ -102,9 +109,11 @@ def actions_of(tree: Mapping[str, Any]) -> Actions:
         escalate=bool(tree.get("escalate")),
         skip_summarization=bool(tree.get("skip_summarization")),
         requested_tool_confirmations=tree.get("requested_tool_confirmations") or {},
-        extra=_beside(tree, *_ACTIONS),
+        extra=_beside(tree, _ACTIONS),
     )
 
 
-def _beside(tree: Mapping[str, Any], *known: str) -> Tree:
+def _beside(tree: Mapping[str, Any], known: frozenset[str]) -> Tree:
+    if tree.keys() <= known:  # nearly always, and much cheaper
+        return {}
     return {key: value for key, value in tree.items() if key not in known}
