@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tortoise.transactions import in_transaction
 
+from jido_tortoise import journal
 from jido_tortoise.adk import (
     Actions,
     AdkSessionStore,
@@ -23,6 +24,9 @@ from jido_tortoise.adk import (
     Session,
 )
 from jido_tortoise.adk.models import AdkAppState, AdkEvent, AdkSession, AdkUserState
+from jido_tortoise.adk.rows import stored_time
+from jido_tortoise.adk.statements import SESSIONS
+from jido_tortoise.database import resolve
 from jido_tortoise.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -540,3 +544,21 @@ async def test_parallel_calls_in_one_task_group() -> None:
             group.create_task(store.append_event(session, said(str(n), delta={f"k{n}": n})))
     found = await got()
     assert (found.rev, len(found.state)) == (10, 10)
+
+
+async def test_the_journal_serves_sessions_too() -> None:
+    """Copying, trimming and repairing find the events by the names that the key's columns have there."""
+    session = await talked(4)
+    db = resolve(None, AdkSession)
+    now = stored_time(T0, db.dialect)
+    assert await journal.copy(db, SESSIONS, session.key, ("shop", "bob", "copy"), stop=3, now=now)
+    copied = await got("copy", user_id="bob")
+    assert (copied.rev, copied.events) == (3, session.events[:3])
+    assert await journal.trim(db, SESSIONS, session.key, stop=2) == 2
+    assert texts(await got()) == ["msg 3", "msg 4"]
+    assert (await got(num_recent_events=3)).events == session.events[2:]
+    assert [row[0] async for row in journal.walk(db, SESSIONS, session.key)] == [2, 3]
+    await AdkSession.filter(user_id="ann").delete()
+    told = await journal.repair(db, SESSIONS, session.key, now=now, values={"state": "{}", "extra": "{}"})
+    assert "was missing" in str(told)
+    assert texts(await got()) == ["msg 3", "msg 4"]
