@@ -139,23 +139,33 @@ async def pg_db(pg_url: str) -> AsyncIterator[Database]:
         yield database
 
 
+@pytest.fixture
+async def adk_db(backend: str, db_url: str) -> AsyncIterator[Database]:
+    """Like `db`, with the tables of ADK sessions and no others."""
+    async with opened(db_url, backend=backend, families=("adk",)) as database:
+        yield database
+
+
 @asynccontextmanager
-async def opened(url: str, *, backend: str = "", tables: bool = True, **config: Any) -> AsyncIterator[Database]:
+async def opened(
+    url: str, *, backend: str = "", tables: bool = True, families: tuple[str, ...] = ("agents",), **config: Any
+) -> AsyncIterator[Database]:
     """Initialise Tortoise for the block and close its connections after it.
 
     Args:
         url: Of the connection `default`.
         backend: One of `_BACKENDS`, for the test to read.
-        tables: Whether to make the agents' tables.
+        tables: Whether to make our tables.
+        families: Which of our families; all on this connection.
         config: More keys of Tortoise's config.
     """
     # Tortoise caches statements by connection name, whatever the dialect: SQLite's would be sent to PostgreSQL.
     EXECUTOR_CACHE.clear()
     async with TortoiseContext() as context:
-        await context.init(config={"connections": {"default": url}, "apps": agents_app(), **config})
+        await context.init(config={"connections": {"default": url}, "apps": our_apps(families), **config})
         database = Database(backend, url.partition(":")[0].replace("postgresql", "postgres"), url, context)
         if tables:
-            await make_tables(database)
+            await make_tables(database, families)
         yield database
 
 
@@ -164,8 +174,17 @@ def agents_app(connection: str = "default") -> dict[str, Any]:
     return {"jido_agents": {"models": ["jido_tortoise.agents.models"], "default_connection": connection}}
 
 
-async def make_tables(database: Database) -> None:
-    """Make the agents' tables by the frozen DDL, as an upgrade would."""
+def our_apps(families: tuple[str, ...]) -> dict[str, Any]:
+    """Give the `apps` of a Tortoise config that holds the models of these families and nothing else."""
+    return {
+        f"jido_{name}": {"models": [f"jido_tortoise.{name}.models"], "default_connection": "default"}
+        for name in families
+    }
+
+
+async def make_tables(database: Database, families: tuple[str, ...] = ("agents",)) -> None:
+    """Make our tables by the frozen DDL, as an upgrade would."""
     from jido_tortoise.schema import ddl
 
-    await database.client.execute_script(ddl("agents", database.dialect, version=1))
+    for family in families:
+        await database.client.execute_script(ddl(family, database.dialect, version=1))

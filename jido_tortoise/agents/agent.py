@@ -20,8 +20,8 @@ from typing import (
     runtime_checkable,
 )
 
-from jido_tortoise import codec
-from jido_tortoise.agents import agent_types, checks, keys, tracking
+from jido_tortoise import checks, codec
+from jido_tortoise.agents import agent_types, keys, tracking
 from jido_tortoise.agents.agent_types import find_agent_type
 from jido_tortoise.agents.schedule import normalise_schedule
 from jido_tortoise.agents.thread import Thread

@@ -6,7 +6,7 @@ import gc
 import weakref
 from collections.abc import Iterable
 
-from jido_tortoise.agents import checks
+from jido_tortoise import checks
 from jido_tortoise.errors import InvalidInputError, said
 
 #: Weak: a class that its module has dropped gives its names back.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from jido_tortoise import codec
-from jido_tortoise.agents import care, checks, persist
+from jido_tortoise import checks, codec
+from jido_tortoise.agents import care, persist
 from jido_tortoise.agents.agent import Agent, AgentLike
 from jido_tortoise.agents.keys import check_agent_id, checkpoint_key, thread_id_for
 from jido_tortoise.agents.live import Live

@@ -8,8 +8,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from jido_tortoise import codec
-from jido_tortoise.agents import checks
+from jido_tortoise import checks, codec
 from jido_tortoise.errors import InvalidAgentError, InvalidInputError, UnstorableError
 
 #: Thread ids that would be longer are cut and end in a hash.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from jido_tortoise import codec, seams, telemetry
-from jido_tortoise.agents import checks, keys, rules
+from jido_tortoise import checks, codec, seams, telemetry
+from jido_tortoise.agents import keys, rules
 from jido_tortoise.agents.rules import EncodedCheckpoint, EncodedEntry, StoredEntry
 from jido_tortoise.agents.storage import (
     Appended,

@@ -25,8 +25,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from jido_tortoise import codec, seams
-from jido_tortoise.agents import checks, keys
+from jido_tortoise import checks, codec, seams
+from jido_tortoise.agents import keys
 from jido_tortoise.agents.thread import Entry, EntryLike, normalise_entries
 from jido_tortoise.errors import (
     AlreadyExistsError,

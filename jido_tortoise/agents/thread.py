@@ -9,8 +9,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, NoReturn, TypeAlias, final, overload
 
-from jido_tortoise import seams
-from jido_tortoise.agents import checks
+from jido_tortoise import checks, seams
 from jido_tortoise.errors import DuplicateEntryError, InvalidEntryError, InvalidInputError, said
 
 #: The fields of an entry, in the order in which they are shown.

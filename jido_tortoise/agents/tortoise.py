@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any, final, overload
 from weakref import WeakKeyDictionary
 
-from jido_tortoise import codec, journal, probe, seams, telemetry
-from jido_tortoise.agents import checks, keys, rules, statements
+from jido_tortoise import checks, codec, journal, probe, seams, telemetry
+from jido_tortoise.agents import keys, rules, statements
 from jido_tortoise.agents.models import COLUMNS, JidoCheckpoint
 from jido_tortoise.agents.rules import EncodedCheckpoint, EncodedEntry, StoredEntry
 from jido_tortoise.agents.statements import THREADS

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
-from jido_tortoise import seams
-from jido_tortoise.agents import checks
+from jido_tortoise import checks, seams
 from jido_tortoise.agents.thread import Thread
 from jido_tortoise.errors import InvalidInputError
 

@@ -9,11 +9,12 @@ Agents' threads, ADK sessions and recorded sessions are all this; `table.Journal
 """
 
 from jido_tortoise.journal.operations import append, copy, delete, load, read_head, read_rows, repair, trim, walk
-from jido_tortoise.journal.table import Append, Column, Head, JournalTable, Refused, Sibling, Touch, Written
+from jido_tortoise.journal.table import Append, Column, Follower, Head, JournalTable, Refused, Sibling, Touch, Written
 
 __all__ = [
     "Append",
     "Column",
+    "Follower",
     "Head",
     "JournalTable",
     "Refused",

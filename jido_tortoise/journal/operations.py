@@ -9,7 +9,7 @@ from jido_tortoise.database import Db, transaction
 from jido_tortoise.driver_errors import ConstraintError
 from jido_tortoise.errors import CorruptRowError
 from jido_tortoise.journal import postgres, sqlite
-from jido_tortoise.journal.table import Append, Head, JournalTable, Refused, Sibling, Written
+from jido_tortoise.journal.table import Append, Follower, Head, JournalTable, Refused, Sibling, Written
 
 Key = tuple[Any, ...]
 Row = tuple[Any, ...]
@@ -22,15 +22,21 @@ def _backend(db: Db) -> Any:
     return sqlite if db.dialect == "sqlite" else postgres
 
 
-async def append(db: Db, table: JournalTable, request: Append, sibling: Sibling | None = None) -> Written:
-    """Append all rows or none, numbered on from the counter; with a sibling, that row is written with them or neither.
+async def append(
+    db: Db,
+    table: JournalTable,
+    request: Append,
+    sibling: Sibling | None = None,
+    followers: tuple[Follower, ...] = (),
+) -> Written:
+    """Append all rows or none, numbered on from the counter; sibling and followers are written with them or not at all.
 
     Raises:
         Refused: The head is not where it was expected, the sibling's guard failed, or a row's id is stored already.
         StorageUnavailableError: The database was not there.
     """
     try:
-        written: Written | None = await _backend(db).append(db, table, request, sibling)
+        written: Written | None = await _backend(db).append(db, table, request, sibling, followers)
     except ConstraintError as error:
         raise await _refusal(db, table, request, sibling) from error
     if written is None:

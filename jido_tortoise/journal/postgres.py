@@ -9,7 +9,7 @@ from jido_tortoise.database import Db, fetch, transaction
 from jido_tortoise.errors import StorageError
 from jido_tortoise.journal import statements
 from jido_tortoise.journal.statements import Statement
-from jido_tortoise.journal.table import Append, JournalTable, Sibling, Written
+from jido_tortoise.journal.table import Append, Follower, JournalTable, Sibling, Written
 
 Key = tuple[Any, ...]
 
@@ -18,10 +18,12 @@ Key = tuple[Any, ...]
 RAISE = "('jido:refused:' || {column})::bigint"
 
 
-async def append(db: Db, table: JournalTable, request: Append, sibling: Sibling | None) -> Written | None:
+async def append(
+    db: Db, table: JournalTable, request: Append, sibling: Sibling | None, followers: tuple[Follower, ...]
+) -> Written | None:
     """Append in one statement; None when head or sibling were not where they should be."""
     lone = request.count == 1
-    statement = statements.append(table, db.schema, statements.variant_of(request), sibling, lone=lone)
+    statement = statements.append(table, db.schema, statements.variant_of(request), sibling, followers, lone=lone)
     values = _append_values(table, request, lone=lone)
     try:
         rows = await fetch(db, statement.sql, statement.args(values), savepoint=True)

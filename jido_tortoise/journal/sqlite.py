@@ -9,7 +9,7 @@ from typing import Any
 
 from jido_tortoise.database import Db, all_rows, in_thread
 from jido_tortoise.journal import statements
-from jido_tortoise.journal.table import Append, JournalTable, Sibling, Written
+from jido_tortoise.journal.table import Append, Follower, JournalTable, Sibling, Written
 
 Key = tuple[Any, ...]
 Row = tuple[Any, ...]
@@ -19,15 +19,34 @@ class _NotThereError(Exception):
     """Ends a job so that its frame undoes it: head or sibling were not where they should be."""
 
 
-async def append(db: Db, table: JournalTable, request: Append, sibling: Sibling | None) -> Written | None:
+async def append(
+    db: Db, table: JournalTable, request: Append, sibling: Sibling | None, followers: tuple[Follower, ...]
+) -> Written | None:
     """Append in one job; None when head or sibling were not where they should be."""
+
+    def job(connection: sqlite3.Connection) -> Written:
+        with_functions(connection, table)
+        return _append(connection, table, request, sibling, followers)
+
     try:
-        return await in_thread(db, lambda connection: _append(connection, table, request, sibling), write=True)
+        return await in_thread(db, job, write=True)
     except _NotThereError:
         return None
 
 
-def _append(connection: sqlite3.Connection, table: JournalTable, request: Append, sibling: Sibling | None) -> Written:
+def with_functions(connection: sqlite3.Connection, table: JournalTable) -> None:
+    """Make the functions that a table's SQL calls; to ask whether they are there would take a hundred times as long."""
+    for name, (count, function) in table.functions.items():
+        connection.create_function(name, count, function, deterministic=True)
+
+
+def _append(
+    connection: sqlite3.Connection,
+    table: JournalTable,
+    request: Append,
+    sibling: Sibling | None,
+    followers: tuple[Follower, ...],
+) -> Written:
     values = _append_values(table, request)
     head = _one(connection, statements.sqlite_head(table, statements.variant_of(request), sibling), values)
     if head is None:
@@ -38,11 +57,13 @@ def _append(connection: sqlite3.Connection, table: JournalTable, request: Append
         numbered = zip(range(first, first + request.count), *request.columns, strict=True)
         connection.executemany(statements.insert_row(table), [(*request.key, *row) for row in numbered])
     others = _write_sibling(connection, sibling, values, counter) if sibling is not None else ()
+    for follower in followers:
+        _one(connection, statements.sqlite_other(follower), values | {"counter": counter})
     return Written(counter=counter, oldest=oldest, created_at=created_at, updated_at=updated_at, sibling=others)
 
 
 def _write_sibling(connection: sqlite3.Connection, sibling: Sibling, values: dict[str, Any], counter: int) -> Row:
-    row = _one(connection, statements.sqlite_sibling(sibling), values | {"counter": counter})
+    row = _one(connection, statements.sqlite_other(sibling), values | {"counter": counter})
     if row is None:
         raise _NotThereError
     return row

@@ -13,11 +13,11 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from jido_tortoise.database import Dialect
-from jido_tortoise.journal.table import Append, Column, JournalTable, Sibling
+from jido_tortoise.journal.table import Append, Column, Follower, JournalTable, Sibling
 
-#: What an append asks of the head: to be anything, absent or without rows, at a revision, there; or only checks that it
-#: is at a revision, that it has no rows, or looks where it is.
-Variant = Literal["any", "first", "next", "existing", "check", "check_first", "look"]
+#: What an append asks of the head: to be anything, absent or without rows, absent, at a revision, there; or only checks
+#: that it is at a revision, that it has no rows, or looks where it is.
+Variant = Literal["any", "first", "new", "next", "existing", "check", "check_first", "look"]
 
 _PLACE = re.compile(r"(?<![:\w]):(\w+)")
 _GREATEST = {"postgres": "greatest", "sqlite": "max"}
@@ -58,6 +58,8 @@ def variant_of(request: Append) -> Variant:
     """Answer what a request asks of the head."""
     if request.check_only:
         return "look" if request.expected is None else "check" if request.expected else "check_first"
+    if request.must_be_new:
+        return "new"
     if request.expected is None:
         return "existing" if request.must_exist else "any"
     return "next" if request.expected or request.must_exist else "first"
@@ -68,9 +70,15 @@ def variant_of(request: Append) -> Variant:
 
 @lru_cache(maxsize=256)
 def append(
-    table: JournalTable, schema: str | None, variant: Variant, sibling: Sibling | None, *, lone: bool = False
+    table: JournalTable,
+    schema: str | None,
+    variant: Variant,
+    sibling: Sibling | None,
+    followers: tuple[Follower, ...] = (),
+    *,
+    lone: bool = False,
 ) -> Statement:
-    """Append: lock the sibling, move the head on if it is where it should be, insert the rows, write the sibling.
+    """Append: lock the sibling, move the head on if it is where it should be, insert the rows, write the others.
 
     A `lone` row comes as values rather than arrays of one, which the driver encodes in half the time.
     """
@@ -80,9 +88,20 @@ def append(
         parts.append(f"s AS ({sibling.write['postgres']})")
     if variant not in ("check", "check_first", "look"):
         parts.append(f"w AS ({_insert_row(table) if lone else _insert_rows(table)})")
+    parts += _follow(followers)
     last = "SELECT h.*, s.* FROM h LEFT JOIN s ON true" if sibling is not None else "SELECT * FROM h"
     sql = f"WITH {', '.join(parts)} {last}".replace("{schema}", qualified(schema))
-    return compiled(sql, (*_parameters(table), *(sibling.params if sibling else ())))
+    others = (*((sibling,) if sibling else ()), *followers)
+    return compiled(sql, (*_parameters(table), *(param for other in others for param in other.params)))
+
+
+def _follow(followers: tuple[Follower, ...]) -> list[str]:
+    # Writing parts that nothing reads run in reverse of their text: each one must ask for the one before it.
+    conditions = ["true", *(f"(SELECT count(*) FROM f_{follower.name}) >= 0" for follower in followers)]
+    return [
+        f"f_{follower.name} AS ({follower.write['postgres'].replace('{after}', condition)})"
+        for follower, condition in zip(followers, conditions, strict=False)
+    ]
 
 
 def head(table: JournalTable, schema: str | None, variant: Variant, sibling: Sibling | None, dialect: Dialect) -> str:
@@ -93,6 +112,8 @@ def head(table: JournalTable, schema: str | None, variant: Variant, sibling: Sib
             sql = _upsert_head(table, guard, "", dialect)
         case "first":
             sql = _upsert_head(table, guard, f" WHERE t.{table.counter} = 0", dialect)
+        case "new":
+            sql = _insert_head(table, guard, "DO NOTHING")
         case "next":
             sql = _update_head(table, f"{guard} AND t.{table.counter} = :expected", dialect)
         case "existing":
@@ -107,12 +128,16 @@ def head(table: JournalTable, schema: str | None, variant: Variant, sibling: Sib
 
 
 def _upsert_head(table: JournalTable, guard: str, where: str, dialect: Dialect) -> str:
+    return _insert_head(table, guard, f"DO UPDATE SET {_moved(table, dialect)}{where}")
+
+
+def _insert_head(table: JournalTable, guard: str, conflict: str) -> str:
     given = [*table.key, *table.kept, *(touch.column for touch in table.touched)]
     columns = [table.counter, table.oldest, *(c.name for c in given), table.created_at.name, table.updated_at.name]
     values = [":n", str(table.first), *(f":{c.name}" for c in given), ":now", ":now"]
     return (
         f"INSERT INTO {{schema}}{table.head} AS t ({', '.join(columns)}) SELECT {', '.join(values)} WHERE {guard}"
-        f" ON CONFLICT ({_names(table.key)}) DO UPDATE SET {_moved(table, dialect)}{where} RETURNING {_returned(table)}"
+        f" ON CONFLICT ({_names(table.key)}) {conflict} RETURNING {_returned(table)}"
     )
 
 
@@ -149,8 +174,7 @@ def _look_at_head(table: JournalTable, guard: str) -> str:
 
 
 def _moved(table: JournalTable, dialect: Dialect) -> str:
-    # Two clocks may disagree: the time of the last change never goes back.
-    latest = f"{_GREATEST[dialect]}(t.{table.updated_at.name}, :now)"
+    latest = f"{_GREATEST[dialect]}(t.{table.updated_at.name}, :now)" if table.monotonic else ":now"
     moved = [f"{table.counter} = t.{table.counter} + :n", f"{table.updated_at.name} = {latest}"]
     moved += [f"{touch.column.name} = {touch.update[dialect]}" for touch in table.touched]
     return ", ".join(moved)
@@ -163,7 +187,7 @@ def _returned(table: JournalTable, prefix: str = "") -> str:
 
 def _insert_row(table: JournalTable) -> str:
     return (
-        f"INSERT INTO {{schema}}{table.rows} ({_names(table.key)}, {table.number}, {_names(table.row)})"
+        f"INSERT INTO {{schema}}{table.rows} ({_row_names(table)}, {table.number}, {_names(table.row)})"
         f" SELECT {_places(table.key)}, h.counter - 1 + {table.first}, {_places(table.row, 'row_')} FROM h"
     )
 
@@ -172,7 +196,7 @@ def _insert_rows(table: JournalTable) -> str:
     given = ", ".join(f"x.{c.name}::{c.type}" for c in table.row)
     arrays = ", ".join(f":rows_{c.name}" for c in table.row)
     return (
-        f"INSERT INTO {{schema}}{table.rows} ({_names(table.key)}, {table.number}, {_names(table.row)})"
+        f"INSERT INTO {{schema}}{table.rows} ({_row_names(table)}, {table.number}, {_names(table.row)})"
         f" SELECT {_places(table.key)}, h.counter - :n + x.o - 1 + {table.first}, {given}"
         f" FROM h, unnest({arrays}) WITH ORDINALITY AS x({_names(table.row)}, o)"
     )
@@ -181,7 +205,7 @@ def _insert_rows(table: JournalTable) -> str:
 @lru_cache(maxsize=64)
 def insert_row(table: JournalTable) -> str:
     """Insert one row (SQLite, many at a time): the key's values, the number, the row's values."""
-    columns = [*(c.name for c in table.key), table.number, *(c.name for c in table.row)]
+    columns = [*table.key_in_rows, table.number, *(c.name for c in table.row)]
     return f"INSERT INTO {table.rows} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
 
 
@@ -193,9 +217,10 @@ def sqlite_head(table: JournalTable, variant: Variant, sibling: Sibling | None) 
 
 
 @lru_cache(maxsize=64)
-def sqlite_sibling(sibling: Sibling) -> str:
-    """Write the sibling (SQLite), after the head."""
-    return ("WITH h(counter) AS (VALUES (:counter)) " + sibling.write["sqlite"]).replace("{schema}", "")
+def sqlite_other(other: Sibling | Follower) -> str:
+    """Write a sibling or a follower (SQLite), after the head."""
+    sql = "WITH h(counter) AS (VALUES (:counter)) " + other.write["sqlite"]
+    return sql.replace("{schema}", "").replace("{after}", "true")
 
 
 # -- reading, trimming, copying, deleting -------------------------------------------------------------------------
@@ -214,7 +239,7 @@ def read_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Stat
     """Read the rows with a number in [start, stop), in order."""
     sql = (
         f"SELECT {_shown_row(table, dialect)} FROM {{schema}}{table.rows}"
-        f" WHERE {_key_is(table)} AND {table.number} >= :start AND {table.number} < :stop ORDER BY {table.number}"
+        f" WHERE {_row_is(table)} AND {table.number} >= :start AND {table.number} < :stop ORDER BY {table.number}"
     )
     return _finished(sql, table, schema, dialect)
 
@@ -226,7 +251,7 @@ def find_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Stat
     given = f"= ANY(:rows_{row_id})" if dialect == "postgres" else "IN (SELECT value FROM json_each(:ids))"
     sql = (
         f"SELECT {_shown_row(table, dialect)} FROM {{schema}}{table.rows}"
-        f" WHERE {_key_is(table)} AND {row_id} {given} ORDER BY {table.number}"
+        f" WHERE {_row_is(table)} AND {row_id} {given} ORDER BY {table.number}"
     )
     return _finished(sql, table, schema, dialect)
 
@@ -234,7 +259,8 @@ def find_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Stat
 @lru_cache(maxsize=64)
 def has_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
     """Ask whether there are rows, with a head or without."""
-    return _finished(f"SELECT 1 FROM {{schema}}{table.rows} WHERE {_key_is(table)} LIMIT 1", table, schema, dialect)
+    sql = f"SELECT 1 FROM {{schema}}{table.rows} WHERE {_row_is(table)} LIMIT 1"
+    return _finished(sql, table, schema, dialect)
 
 
 @lru_cache(maxsize=64)
@@ -242,7 +268,7 @@ def trim(table: JournalTable, schema: str | None) -> Statement:
     """Move the head's oldest number up, never past the next one nor back, and delete the rows below it (PostgreSQL)."""
     sql = (
         f"WITH h AS ({_move_oldest(table, 'least', 'greatest')}), d AS (DELETE FROM {{schema}}{table.rows} AS r USING h"
-        f" WHERE {_key_is(table, 'r.')} AND r.{table.number} < h.{table.oldest} RETURNING 1) SELECT count(*) FROM d"
+        f" WHERE {_row_is(table, 'r.')} AND r.{table.number} < h.{table.oldest} RETURNING 1) SELECT count(*) FROM d"
     )
     return _finished(sql, table, schema, "postgres")
 
@@ -250,7 +276,7 @@ def trim(table: JournalTable, schema: str | None) -> Statement:
 @lru_cache(maxsize=64)
 def sqlite_trim(table: JournalTable) -> tuple[str, str]:
     """Move the head's oldest number up; delete the rows below :oldest (SQLite)."""
-    drop = f"DELETE FROM {table.rows} WHERE {_key_is(table)} AND {table.number} < :oldest"
+    drop = f"DELETE FROM {table.rows} WHERE {_row_is(table)} AND {table.number} < :oldest"
     return _move_oldest(table, "min", "max").replace("{schema}", ""), drop
 
 
@@ -275,7 +301,7 @@ def delete_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> St
     A delete that found no head, since another one took it while an append waited for it, would take that append's rows.
     """
     sql = (
-        f"DELETE FROM {{schema}}{table.rows} AS r WHERE {_key_is(table, 'r.')}"
+        f"DELETE FROM {{schema}}{table.rows} AS r WHERE {_row_is(table, 'r.')}"
         f" AND NOT EXISTS (SELECT 1 FROM {{schema}}{table.head} AS t WHERE {_key_is(table, 't.')})"
     )
     return _finished(sql, table, schema, dialect)
@@ -285,7 +311,7 @@ def delete_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> St
 def copy(table: JournalTable, schema: str | None) -> Statement:
     """Copy head and rows below :stop as they stand at one moment; nothing when the source is missing (PostgreSQL)."""
     sql = f"WITH h AS ({_copy_head(table, 'postgres')}), w AS ({_copy_rows(table)} FROM h, {{schema}}{table.rows} AS r"
-    sql += f" WHERE {_key_is(table, 'r.')} AND r.{table.number} < h.counter + {table.first}) SELECT * FROM h"
+    sql += f" WHERE {_row_is(table, 'r.')} AND r.{table.number} < h.counter + {table.first}) SELECT * FROM h"
     return _finished(sql, table, schema, "postgres")
 
 
@@ -293,7 +319,7 @@ def copy(table: JournalTable, schema: str | None) -> Statement:
 def sqlite_copy(table: JournalTable) -> tuple[str, str]:
     """Copy the head; copy the rows with a number below :counter + first (SQLite)."""
     below = f"r.{table.number} < :counter + {table.first}"
-    rows = f"{_copy_rows(table)} FROM {table.rows} AS r WHERE {_key_is(table)} AND {below}"
+    rows = f"{_copy_rows(table)} FROM {table.rows} AS r WHERE {_row_is(table)} AND {below}"
     return _copy_head(table, "sqlite").replace("{schema}", ""), rows.replace("{schema}", "")
 
 
@@ -312,7 +338,7 @@ def _copy_head(table: JournalTable, dialect: Dialect) -> str:
 
 def _copy_rows(table: JournalTable) -> str:
     return (
-        f"INSERT INTO {{schema}}{table.rows} ({_names(table.key)}, {table.number}, {_names(table.row)})"
+        f"INSERT INTO {{schema}}{table.rows} ({_row_names(table)}, {table.number}, {_names(table.row)})"
         f" SELECT {_places(table.key, 'to_')}, r.{table.number}, {', '.join(f'r.{c.name}' for c in table.row)}"
     )
 
@@ -321,7 +347,7 @@ def _copy_rows(table: JournalTable) -> str:
 def span_of_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
     """Read the lowest and the highest number, and how many rows there are."""
     sql = (
-        f"SELECT min({table.number}), max({table.number}), count(*) FROM {{schema}}{table.rows} WHERE {_key_is(table)}"
+        f"SELECT min({table.number}), max({table.number}), count(*) FROM {{schema}}{table.rows} WHERE {_row_is(table)}"
     )
     return _finished(sql, table, schema, dialect)
 
@@ -390,3 +416,12 @@ def _places(columns: Iterable[Column], prefix: str = "") -> str:
 
 def _key_is(table: JournalTable, prefix: str = "") -> str:
     return " AND ".join(f"{prefix}{c.name} = :{c.name}" for c in table.key)
+
+
+def _row_names(table: JournalTable) -> str:
+    return ", ".join(table.key_in_rows)
+
+
+def _row_is(table: JournalTable, prefix: str = "") -> str:
+    pairs = zip(table.key_in_rows, table.key, strict=True)
+    return " AND ".join(f"{prefix}{name} = :{column.name}" for name, column in pairs)

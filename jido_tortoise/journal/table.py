@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,22 @@ class Sibling:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Follower:
+    """One more row that is written in the same step, after the head and only when that has moved.
+
+    Several are written, and their rows locked, in the order in which they are given. Who always gives them in one order
+    cannot deadlock with itself: PostgreSQL would else run them in the reverse of that order.
+    """
+
+    name: str
+    #: The values it takes, beside those of the journal.
+    params: tuple[Column, ...]
+    #: SQL by dialect; `h` is the head after the append, and `{after}` a condition that must stand in its WHERE. Returns
+    #: something.
+    write: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class JournalTable:
     """Where a family keeps its journal. Compared by identity, so that statements are built once for each.
 
@@ -54,7 +70,7 @@ class JournalTable:
 
     head: str
     rows: str
-    #: What names one journal: the same columns in head and rows.
+    #: What names one journal: the columns of the head, and of the rows unless `row_key` says their names there.
     key: tuple[Column, ...]
     #: What a row holds beside key and number; the first of them is the row's id, unique within its journal.
     row: tuple[Column, ...]
@@ -70,6 +86,17 @@ class JournalTable:
     updated_at: Column = Column("updated_at_ms", "bigint")
     #: The first number: 0 or 1.
     first: int = 0
+    #: The names of the key's columns in the rows, where they differ.
+    row_key: tuple[str, ...] = ()
+    #: Whether the time of the last change never goes back, since two clocks may disagree.
+    monotonic: bool = True
+    #: What its SQL calls on SQLite: functions by name, with the number of their arguments.
+    functions: Mapping[str, tuple[int, Callable[..., Any]]] = field(default_factory=dict)
+
+    @property
+    def key_in_rows(self) -> tuple[str, ...]:
+        """The names of the key's columns in the rows."""
+        return self.row_key or tuple(column.name for column in self.key)
 
     @property
     def head_columns(self) -> tuple[str, ...]:
@@ -105,6 +132,8 @@ class Append:
     values: Mapping[str, Any] = field(default_factory=dict)
     #: Whether the head must be there already.
     must_exist: bool = False
+    #: Whether there must be no head yet.
+    must_be_new: bool = False
     #: Whether the head is only checked: for an append without rows that is to leave it as it is, or absent.
     check_only: bool = False
 

@@ -13,7 +13,7 @@ from tortoise.context import get_current_context, require_context
 from tortoise.exceptions import ConfigurationError
 from tortoise.models import Model
 
-from jido_tortoise.agents import checks
+from jido_tortoise import checks
 from jido_tortoise.database import require_drivers
 from jido_tortoise.errors import AppNotRegisteredError, ConfigError
 from jido_tortoise.schema.families import FAMILIES, family_named

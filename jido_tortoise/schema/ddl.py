@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
-from jido_tortoise.agents import checks
+from jido_tortoise import checks
 from jido_tortoise.database import Dialect
 from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.journal.statements import qualified
@@ -22,7 +22,7 @@ def ddl(family: str, dialect: Dialect, *, version: int, schema: str | None = Non
     our triggers, functions and tables, never a schema.
 
     Args:
-        family: "agents".
+        family: "agents" or "adk".
         dialect: "sqlite" or "postgres".
         version: Of the schema; there is no default, so that a migration written today does the same tomorrow.
         schema: The PostgreSQL schema; made when it is not there. None leaves it to the search path.

@@ -6,10 +6,11 @@ A new one is a module of frozen steps, a line here, its models and its migration
 from __future__ import annotations
 
 from jido_tortoise.errors import InvalidInputError
+from jido_tortoise.schema.adk import ADK
 from jido_tortoise.schema.agents import AGENTS
 from jido_tortoise.schema.steps import Family
 
-FAMILIES: dict[str, Family] = {AGENTS.name: AGENTS}
+FAMILIES: dict[str, Family] = {family.name: family for family in (AGENTS, ADK)}
 
 
 def family_named(name: object) -> Family:

@@ -50,7 +50,14 @@ WHERE c.relname = $1 AND CASE WHEN $2::text IS NULL THEN pg_table_is_visible(c.o
 }
 
 #: PostgreSQL's names of types that we take for one another.
-_POSTGRES_KINDS = {"character varying": "text", "varchar": "text", "int8": "bigint", "bigserial": "bigint"}
+_POSTGRES_KINDS = {
+    "character varying": "text",
+    "varchar": "text",
+    "int8": "bigint",
+    "bigserial": "bigint",
+    "timestamptz": "timestamp with time zone",
+    "bool": "boolean",
+}
 
 
 async def verify(connection: str | None = None, schema: str | None = None) -> None:

@@ -52,7 +52,7 @@ def test_every_guard_is_made_by_a_step(name: str) -> None:
 async def test_the_state_is_that_of_the_models(name: str, place: Place) -> None:
     """The last step's, on both databases; else `aerich migrate` would see changes that are none."""
     family = FAMILIES[name]
-    async with opened(place.url, tables=False):
+    async with opened(place.url, tables=False, families=(name,)):
         expected = json.loads(json.dumps(get_models_describe(family.label)))
     stored = json.loads(describe(family, family.steps[-1], family.label))
     assert _without_words(stored) == _without_words(expected)

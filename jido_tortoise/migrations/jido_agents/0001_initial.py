@@ -2,7 +2,7 @@
 
 from tortoise import fields, migrations
 
-from jido_tortoise.agents.models import CodecField
+from jido_tortoise.fields import CodecField
 from jido_tortoise.migrations.operations import CreateTable, guards
 
 

@@ -11,7 +11,8 @@ from tortoise import fields
 from tortoise.models import Model
 
 from jido_tortoise.agents.models import COLUMNS as COLUMNS_1
-from jido_tortoise.agents.models import CodecField, JidoCheckpoint, JidoThreadEntry
+from jido_tortoise.agents.models import JidoCheckpoint, JidoThreadEntry
+from jido_tortoise.fields import CodecField
 from jido_tortoise.schema.agents import AGENTS
 from jido_tortoise.schema.families import FAMILIES
 from jido_tortoise.schema.steps import AddColumn, Family, Guard, Step

@@ -1,0 +1,288 @@
+"""Events and sessions as rows, and back; what is malformed is named by its key.
+
+The law of a repeat: an event whose id is stored in the session already, with the same content, is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from jido_tortoise import checks, codec
+from jido_tortoise.adk import routing
+from jido_tortoise.adk.trees import actions_of, actions_tree, content_of, content_tree
+from jido_tortoise.adk.values import Actions, Content, Event, Session
+from jido_tortoise.codec.text import is_clean
+from jido_tortoise.database import Dialect
+from jido_tortoise.errors import CorruptRowError, InvalidInputError
+
+Key = tuple[str, str, str]
+
+#: The texts of an event that stand in a column, and how much of each fits there.
+_TEXTS: dict[str, int | None] = {
+    "invocation_id": 255,
+    "author": 255,
+    "branch": None,
+    "error_code": None,
+    "error_message": None,
+}
+_MAPS = ("custom_metadata", "usage_metadata", "citation_metadata", "grounding_metadata")
+_FLAGS = ("partial", "turn_complete", "interrupted")
+#: What is ours in a row's `extra`; the rest is the event's own.
+_OURS = (*_TEXTS, "finish_reason")
+
+
+class EventRow(NamedTuple):
+    """An event as a row holds it, but for its number; in the order of `statements.SESSIONS.row`."""
+
+    id: str
+    invocation_id: str | None
+    author: str | None
+    branch: str | None
+    error_code: str | None
+    error_message: str | None
+    #: JSON texts.
+    content: str | None
+    actions: str
+    custom_metadata: str | None
+    usage_metadata: str | None
+    citation_metadata: str | None
+    grounding_metadata: str | None
+    partial: bool
+    turn_complete: bool
+    interrupted: bool
+    long_running_tool_ids: str
+    timestamp: Any
+    extra: str
+
+
+class SessionRow(NamedTuple):
+    """A session's row with the states beside it; in the order of `statements.head`."""
+
+    user_id: str
+    id: str
+    rev: int
+    first_seq: int
+    extra: str
+    inserted_at: Any
+    updated_at: Any
+    app: str | None
+    user: str | None
+    state: str
+
+
+# -- times --------------------------------------------------------------------------------------------------------
+
+
+def stored_time(moment: datetime, dialect: Dialect) -> Any:
+    """Answer an aware datetime as the driver takes it; on SQLite a text of one length, so that texts sort as times."""
+    moment = moment.astimezone(UTC)
+    return moment if dialect == "postgres" else moment.isoformat(" ", "microseconds")
+
+
+def _time_of(stored: Any) -> datetime:
+    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+    if not isinstance(moment, datetime):
+        raise TypeError(f"{stored!r} is no time")
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+
+
+def check_moment(value: Any, path: str) -> datetime:
+    """Answer the value when it is an aware datetime."""
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidInputError.at(path, "a datetime with a time zone, such as datetime.now(UTC)", value)
+    return value
+
+
+# -- events -------------------------------------------------------------------------------------------------------
+
+
+def encode_event(event: Event, dialect: Dialect) -> EventRow:
+    """Answer the row of an event, or refuse it.
+
+    Raises:
+        InvalidInputError: A field is not what it must be; `path` says which.
+        UnstorableError: It holds a value that cannot be stored.
+    """
+    if not isinstance(event, Event):
+        raise InvalidInputError.at("event", "an Event", event)
+    texts, extra = _texts(event)
+    delta = routing.without_temp(checks.string_map(event.actions.state_delta, "event.actions.state_delta"))
+    values = [
+        checks.text(event.id, "event.id"),
+        *texts,
+        _content_text(event.content),
+        codec.dump_map(actions_tree(event.actions, delta), path="event.actions"),
+        *(_map_text(getattr(event, name), f"event.{name}") for name in _MAPS),
+        *(bool(getattr(event, name)) for name in _FLAGS),
+        codec.dumps(list(event.long_running_tool_ids), path="event.long_running_tool_ids"),
+        stored_time(check_moment(event.timestamp, "event.timestamp"), dialect),
+        codec.dump_map(extra, path="event.extra") if extra else "{}",
+    ]
+    return EventRow._make(values)
+
+
+def _content_text(content: Content | None) -> str | None:
+    if content is None:
+        return None
+    if not isinstance(content, Content):
+        raise InvalidInputError.at("event.content", "a Content or None", content)
+    return codec.dump_map(content_tree(content), path="event.content")
+
+
+def _map_text(value: Any, path: str) -> str | None:
+    return None if value is None else codec.dump_map(checks.string_map(value, path), path=path)
+
+
+def _texts(event: Event) -> tuple[list[str | None], dict[str, Any]]:
+    """Answer the columns of the texts, and the row's `extra` with those that no column can hold."""
+    extra = dict(event.extra)
+    for name in _OURS:
+        if name in extra:
+            raise InvalidInputError.at(f"event.extra.{name}", f"nothing: it is a field, event.{name}", extra[name])
+    columns = []
+    for name, most in _TEXTS.items():
+        value = getattr(event, name)
+        column = _fitting(value, most, f"event.{name}")
+        columns.append(column)
+        if column != value:
+            extra[name] = value
+    if event.finish_reason is not None:
+        extra["finish_reason"] = event.finish_reason
+    return columns, extra
+
+
+def _fitting(value: Any, most: int | None, path: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidInputError.at(path, "a text or None", value)
+    clean = value if is_clean(value) else value.encode(errors="replace").decode().replace("\0", "\ufffd")
+    return clean[:most]
+
+
+def same_event(row: EventRow, stored: Sequence[Any]) -> bool:
+    """Tell whether a stored row, its number before it, is this event's."""
+    other = EventRow(*stored[1:])
+    json = {"content", "actions", "extra", "long_running_tool_ids", *_MAPS}
+    return all(
+        _same_json(mine, theirs) if name in json else mine == theirs
+        for name, mine, theirs in zip(EventRow._fields, row, other, strict=True)
+    )
+
+
+def _same_json(one: object, other: object) -> bool:
+    if one == other or not isinstance(one, str) or not isinstance(other, str):
+        return one == other
+    try:
+        return codec.canonical(codec.loads(one)) == codec.canonical(codec.loads(other))
+    except CorruptRowError:
+        return False
+
+
+#: What a malformed row leads to, whatever is wrong with it.
+_MALFORMED = (CorruptRowError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def decode_events(rows: Sequence[Sequence[Any]], key: Key) -> list[Event]:
+    """Make the events of rows, their numbers before them; a malformed one is a CorruptRowError that names it."""
+    if not rows:
+        return []
+    try:
+        return _events([EventRow(*row[1:]) for row in rows])
+    except _MALFORMED:  # once more, one by one, to say which
+        return [_event(row, key) for row in rows]
+
+
+def _events(rows: list[EventRow]) -> list[Event]:
+    contents = codec.loads_each([row.content or "null" for row in rows])
+    actions = codec.loads_each([row.actions for row in rows])
+    return [
+        _made(row, None if content is None else content_of(content), actions_of(does))
+        for row, content, does in zip(rows, contents, actions, strict=True)
+    ]
+
+
+def _event(row: Sequence[Any], key: Key) -> Event:
+    try:
+        return _events([EventRow(*row[1:])])[0]
+    except _MALFORMED as error:
+        raise corrupt("adk_events", key, f"event {row[0]} is malformed: {error}", seq=row[0]) from error
+
+
+def _made(row: EventRow, content: Content | None, actions: Actions) -> Event:
+    fields: dict[str, Any] = {}
+    for name, stored in zip(_MAPS, row[8:12], strict=True):
+        if stored is not None:
+            fields[name] = dict(codec.loads(stored))
+    if row.extra != "{}":
+        extra = dict(codec.loads(row.extra))
+        fields |= {name: extra.pop(name) for name in _OURS if name in extra}
+        fields["extra"] = extra
+    if row.long_running_tool_ids != "[]":
+        fields["long_running_tool_ids"] = codec.loads(row.long_running_tool_ids) or ()
+    return Event(
+        id=row.id,
+        timestamp=_time_of(row.timestamp),
+        content=content,
+        actions=actions,
+        partial=bool(row.partial),
+        turn_complete=bool(row.turn_complete),
+        interrupted=bool(row.interrupted),
+        **({**dict(zip(_TEXTS, row[1:6], strict=True)), **fields}),
+    )
+
+
+# -- sessions -----------------------------------------------------------------------------------------------------
+
+
+def encode_state(delta: dict[str, Any], path: str = "state") -> str | None:
+    """Answer a delta as JSON; None when it is empty."""
+    return codec.dump_map(delta, path=path) if delta else None
+
+
+def decode_state(text: str | None, table: str, key: tuple[str, ...]) -> dict[str, Any]:
+    """Answer a stored state; what is no map is a CorruptRowError that names it."""
+    cause: CorruptRowError | None = None
+    try:
+        state = {} if text is None else codec.loads(text, path="state")
+    except CorruptRowError as error:
+        state, cause = None, error
+    if type(state) is not dict:
+        raise corrupt(table, key, f"the state is malformed: {cause or 'it is no map'}") from cause
+    return state
+
+
+def decode_session(row: SessionRow, app_name: str, events: Sequence[Event]) -> Session:
+    """Make a session of its row and its events."""
+    key = (app_name, row.user_id, row.id)
+    state = routing.merge(
+        decode_state(row.app, "adk_app_states", key[:1]),
+        decode_state(row.user, "adk_user_states", key[:2]),
+        decode_state(row.state, "adk_sessions", key),
+    )
+    try:
+        created, updated = _time_of(row.inserted_at), _time_of(row.updated_at)
+    except (TypeError, ValueError) as error:
+        raise corrupt("adk_sessions", key, f"a time is malformed: {error}") from error
+    return Session(
+        app_name=app_name,
+        user_id=row.user_id,
+        id=row.id,
+        state=state,
+        events=events,
+        rev=row.rev,
+        created_at=created,
+        last_update_time=updated,
+    )
+
+
+_NAMES = ("app_name", "user_id", "session_id")
+
+
+def corrupt(table: str, key: tuple[str, ...], what: str, **facts: Any) -> CorruptRowError:
+    """Say which stored row is malformed."""
+    return CorruptRowError(
+        f"{table} {key}: {what}", table=table, key=key, **dict(zip(_NAMES, key, strict=False)), **facts
+    )

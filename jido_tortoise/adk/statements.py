@@ -1,0 +1,164 @@
+"""The SQL of ADK sessions, for both dialects; the journal's stands in journal/statements.py.
+
+A state is a JSON object, and a delta is merged into it where it lies, under the row's lock: two writers of different
+keys never lose one another's. SQLite's own json_patch would delete a key whose new value is null.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from jido_tortoise.codec import text
+from jido_tortoise.database import Dialect
+from jido_tortoise.journal import Column, Follower, JournalTable, Touch
+from jido_tortoise.journal.statements import Statement, compiled, qualified
+
+
+def _merged(old: str, delta: str) -> str:
+    """Merge two JSON objects, key by key; the top level alone has keys of ours, and no tags."""
+    return text.write({**text.read(old), **text.read(delta)})
+
+
+_APP, _USER, _ID = Column("app_name", "varchar"), Column("user_id", "varchar"), Column("id", "varchar")
+_KEY = (_APP, _USER, _ID)
+_STATE = {
+    "postgres": "CASE WHEN :state IS NULL THEN t.state ELSE t.state || :state END",
+    "sqlite": "CASE WHEN :state IS NULL THEN t.state ELSE adk_merged(t.state, :state) END",
+}
+
+#: The tables of sessions as a journal.
+SESSIONS = JournalTable(
+    head="adk_sessions",
+    rows="adk_events",
+    key=_KEY,
+    row_key=("app_name", "user_id", "session_id"),
+    row=(
+        Column("id", "varchar"),
+        Column("invocation_id", "varchar"),
+        Column("author", "varchar"),
+        Column("branch", "text"),
+        Column("error_code", "text"),
+        Column("error_message", "text"),
+        Column("content", "jsonb"),
+        Column("actions", "jsonb"),
+        Column("custom_metadata", "jsonb"),
+        Column("usage_metadata", "jsonb"),
+        Column("citation_metadata", "jsonb"),
+        Column("grounding_metadata", "jsonb"),
+        Column("partial", "boolean"),
+        Column("turn_complete", "boolean"),
+        Column("interrupted", "boolean"),
+        Column("long_running_tool_ids", "jsonb"),
+        Column("timestamp", "timestamptz"),
+        Column("extra", "jsonb"),
+    ),
+    touched=(
+        Touch(Column("state", "jsonb"), _STATE),
+        Touch(Column("extra", "jsonb"), {"postgres": ":extra", "sqlite": ":extra"}),
+    ),
+    created_at=Column("inserted_at", "timestamptz"),
+    updated_at=Column("updated_at", "timestamptz"),
+    monotonic=False,  # it is the time that the last event says
+    functions={"adk_merged": (2, _merged)},
+)
+
+
+def _upsert(table: str, key: tuple[Column, ...], delta: str, dialect: Dialect) -> str:
+    names = ", ".join(c.name for c in key)
+    places = ", ".join(f":{c.name}" for c in key)
+    merged = "c.state || excluded.state" if dialect == "postgres" else "adk_merged(c.state, excluded.state)"
+    return (
+        f"INSERT INTO {{schema}}{table} AS c ({names}, state, updated_at) SELECT {places}, :{delta}, :now FROM h"
+        f" WHERE {{after}} ON CONFLICT ({names}) DO UPDATE SET state = {merged}, updated_at = excluded.updated_at"
+        " RETURNING 1"
+    )
+
+
+def _follower(name: str, table: str, key: tuple[Column, ...], delta: str) -> Follower:
+    return Follower(
+        name=name,
+        params=(*key, Column(delta, "jsonb")),
+        write={
+            "postgres": _upsert(table, key, delta, "postgres"),
+            "sqlite": _upsert(table, key, delta, "sqlite"),
+        },
+    )
+
+
+#: Written after the session, the app's before the user's: always in this order.
+APP_STATE = _follower("app", "adk_app_states", (_APP,), "app_state")
+USER_STATE = _follower("user", "adk_user_states", (_APP, _USER), "user_state")
+
+_PARAMETERS = (*_KEY, Column("stop", "bigint"), Column("after", "timestamptz"), Column("limit", "bigint"))
+_BESIDE = (
+    "LEFT JOIN {schema}adk_app_states AS a ON a.app_name = t.app_name"
+    " LEFT JOIN {schema}adk_user_states AS u ON u.app_name = t.app_name AND u.user_id = t.user_id"
+)
+
+
+def _shown(prefix: str, dialect: Dialect) -> str:
+    # As text: a codec that the host set for jsonb would decode it in its own way.
+    cast = "::text" if dialect == "postgres" else ""
+    return ", ".join(f"{prefix}{c.name}{cast if c.type == 'jsonb' else ''}" for c in SESSIONS.row)
+
+
+def _head(dialect: Dialect) -> str:
+    cast = "::text" if dialect == "postgres" else ""
+    states = ", ".join(f"{table}.state{cast}" for table in "aut")
+    return (
+        f"SELECT t.user_id, t.id, t.rev, t.first_seq, t.extra{cast}, t.inserted_at, t.updated_at, {states}"
+        f" FROM {{schema}}adk_sessions AS t {_BESIDE} WHERE t.app_name = :app_name"
+    )
+
+
+@lru_cache(maxsize=16)
+def head(schema: str | None, dialect: Dialect) -> Statement:
+    """Read a session and the states beside it, as they stand at one moment."""
+    return _finished(_head(dialect) + " AND t.user_id = :user_id AND t.id = :id", schema, dialect)
+
+
+@lru_cache(maxsize=16)
+def heads(of_user: bool, schema: str | None, dialect: Dialect) -> Statement:
+    """Read all sessions of an app, or of a user in it, the one that was changed last at the end."""
+    plain = ' COLLATE "C"' if dialect == "postgres" else ""  # the same order in every database
+    sql = _head(dialect) + (" AND t.user_id = :user_id" if of_user else "")
+    return _finished(f"{sql} ORDER BY t.updated_at, t.user_id{plain}, t.id{plain}", schema, dialect)
+
+
+@lru_cache(maxsize=16)
+def events_of_all(of_user: bool, schema: str | None, dialect: Dialect) -> Statement:
+    """Read the events of all those sessions, each session's in their order."""
+    user = " AND user_id = :user_id" if of_user else ""
+    sql = (
+        f"SELECT user_id, session_id, seq, {_shown('', dialect)} FROM {{schema}}adk_events"
+        f" WHERE app_name = :app_name{user} ORDER BY user_id, session_id, seq"
+    )
+    return _finished(sql, schema, dialect)
+
+
+@lru_cache(maxsize=16)
+def events_after(limited: bool, schema: str | None, dialect: Dialect) -> Statement:
+    """Read a session's events below :stop that are later than :after, the last one first."""
+    limit = " LIMIT :limit" if limited else ""
+    sql = (
+        f"SELECT seq, {_shown('', dialect)} FROM {{schema}}adk_events"
+        " WHERE app_name = :app_name AND user_id = :user_id AND session_id = :id AND seq < :stop"
+        f" AND timestamp > :after ORDER BY seq DESC{limit}"
+    )
+    return _finished(sql, schema, dialect)
+
+
+@lru_cache(maxsize=16)
+def states(schema: str | None, dialect: Dialect) -> Statement:
+    """Read the states of an app and of a user in it."""
+    cast = "::text" if dialect == "postgres" else ""
+    sql = (
+        f"SELECT (SELECT state{cast} FROM {{schema}}adk_app_states WHERE app_name = :app_name),"
+        f" (SELECT state{cast} FROM {{schema}}adk_user_states WHERE app_name = :app_name AND user_id = :user_id)"
+    )
+    return _finished(sql, schema, dialect)
+
+
+def _finished(sql: str, schema: str | None, dialect: Dialect) -> Statement:
+    sql = sql.replace("{schema}", qualified(schema))
+    return compiled(sql, _PARAMETERS) if dialect == "postgres" else Statement(sql, ())

@@ -1,0 +1,384 @@
+"""ADK sessions on the host's own Tortoise connection: SQLite and PostgreSQL, the same to the corner cases."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from jido_tortoise import checks, journal, probe, seams, telemetry
+from jido_tortoise.adk import routing, rows, statements
+from jido_tortoise.adk.models import COLUMNS, AdkSession
+from jido_tortoise.adk.rows import EventRow, Key, SessionRow
+from jido_tortoise.adk.statements import APP_STATE, SESSIONS, USER_STATE
+from jido_tortoise.adk.values import Event, Session
+from jido_tortoise.database import Db, fetch, in_thread, resolve
+from jido_tortoise.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    CorruptRowError,
+    DuplicateEntryError,
+    JidoError,
+    NotFoundError,
+)
+from jido_tortoise.journal import Append, Follower, Refused
+from jido_tortoise.journal.statements import Statement
+
+#: How often a read or a write is tried when others were at work between its statements.
+_LOOKS = 4
+#: Which schemas of which connection are known to hold our tables.
+_probed: WeakKeyDictionary[Any, set[str | None]] = WeakKeyDictionary()
+
+
+class AdkSessionStore:
+    """Sessions, their events, and the state that they share, in the tables of `jido_tortoise.adk.models`.
+
+    A cheap value: it holds no pool and no task, and may be made anew for every call. Inside a transaction of the host
+    on the same connection everything joins it.
+
+    Args:
+        connection: An alias of the host's Tortoise config; None takes the one that our app is registered with.
+        schema: The PostgreSQL schema of our tables; None leaves it to the search path.
+        timeout: Seconds for each statement, waiting for a connection included; 30 when None, `float("inf")` for none.
+    """
+
+    __slots__ = ("connection", "schema", "timeout")
+
+    def __init__(self, connection: str | None = None, schema: str | None = None, timeout: float | None = None) -> None:
+        self.connection = connection
+        self.schema = None if schema is None else checks.text(schema, "schema")
+        self.timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"AdkSessionStore(connection={self.connection!r}, schema={self.schema!r}, timeout={self.timeout!r})"
+
+    async def _db(self) -> Db:
+        db = resolve(self.connection, AdkSession, schema=self.schema, timeout=self.timeout)
+        known = _probed.get(db.root)
+        if known is None or self.schema not in known:
+            await probe.check(db, COLUMNS)
+            _probed.setdefault(db.root, set()).add(self.schema)
+        return db
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    async def create(
+        self, *, app_name: str, user_id: str, session_id: str | None = None, state: Mapping[str, Any] | None = None
+    ) -> Session:
+        """Make a session, and answer it with the state that it begins with, the shared one included.
+
+        Args:
+            app_name: The app.
+            user_id: The user.
+            session_id: Unique for app and user; made when None.
+            state: Keys with `app:` and `user:` are merged into what is shared, those with `temp:` are dropped.
+
+        Raises:
+            AlreadyExistsError: There is one with this id; nothing was written.
+            UnstorableError: The state cannot be stored.
+        """
+        key = _key(app_name, user_id, seams.new_id("") if session_id is None else session_id)
+        deltas = routing.split(checks.string_map({} if state is None else state, "state"))
+        values, followers = _deltas(deltas, "state")
+        values["state"] = values["state"] or "{}"
+        now = seams.to_datetime(seams.now_ms())
+        with telemetry.operation("adk_create", session_id=key[2]):
+            db = await self._db()
+            request = Append(
+                key=key, columns=_NO_ROWS, now=rows.stored_time(now, db.dialect), values=values, must_be_new=True
+            )
+            try:
+                await journal.append(db, SESSIONS, request, None, followers)
+            except Refused as refused:
+                raise AlreadyExistsError(
+                    f"there is a session {key[2]!r} of app {app_name!r} and user {user_id!r} already", key=key
+                ) from refused
+            app, user = await self._shared(db, key[0], key[1])
+        merged = routing.merge(app, user, deltas.session)
+        return Session(app_name=key[0], user_id=key[1], id=key[2], state=merged, created_at=now, last_update_time=now)
+
+    async def append_event(self, session: Session, event: Event, *, check_stale: bool = False) -> Session:
+        """Store an event and the changes of state that come with it: all together or nothing.
+
+        Appending the same event once more writes nothing. A partial event is not stored at all.
+
+        Args:
+            session: It names where to; neither it nor the event is changed.
+            event: What to append; keys with `temp:` are left out of what is stored.
+            check_stale: Whether to refuse the append when others have appended since the session was read.
+
+        Returns:
+            The session with the event. Its `rev` has moved on only when nobody else had appended.
+
+        Raises:
+            NotFoundError: The session is not there (any more).
+            ConflictError: `stale_session`, when that was to be checked.
+            DuplicateEntryError: The session has another event with this id.
+            UnstorableError: Nothing was written; `path` says what cannot be stored.
+        """
+        key = _key(session.app_name, session.user_id, session.id)
+        if event.partial:
+            return session
+        with telemetry.operation("adk_append_event", session_id=key[2]) as span:
+            db = await self._db()
+            row = rows.encode_event(event, db.dialect)
+            deltas = routing.split(event.actions.state_delta)
+            values, followers = _deltas(deltas, "event.actions.state_delta")
+            expected = session.rev if check_stale else None
+            request = Append(
+                key=key,
+                columns=[(value,) for value in row],
+                now=row.timestamp,
+                values=values,
+                must_exist=True,
+                expected=expected,
+            )
+            rev = await self._append(db, request, followers, row)
+            span.set(rev=rev)
+        return _after(session, event, rev)
+
+    async def _append(self, db: Db, request: Append, followers: tuple[Follower, ...], row: EventRow) -> int:
+        for _ in range(_LOOKS):
+            try:
+                return (await journal.append(db, SESSIONS, request, None, followers)).counter
+            except Refused as refused:
+                if refused.found:
+                    return _repeated(request, row, refused.found[0])
+                if refused.head is None:
+                    raise _missing(request.key) from refused.__cause__
+                if request.expected is not None and request.expected != refused.head.counter:
+                    raise _stale(request, refused.head.counter) from None
+        raise rows.corrupt(
+            "adk_events", request.key, "there are events that the session does not count", reason="orphaned_events"
+        )
+
+    async def delete(self, *, app_name: str, user_id: str, session_id: str) -> None:
+        """Remove a session and its events, together; nothing happens when there is none. Shared state stays."""
+        key = _key(app_name, user_id, session_id)
+        with telemetry.operation("adk_delete", session_id=session_id):
+            await journal.delete(await self._db(), SESSIONS, key)
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    async def get(
+        self,
+        *,
+        app_name: str,
+        user_id: str,
+        session_id: str,
+        num_recent_events: int | None = None,
+        after: datetime | None = None,
+    ) -> Session:
+        """Answer a session with its state, the shared one included, and its events in the order of their appends.
+
+        Args:
+            app_name: The app.
+            user_id: The user.
+            session_id: The session.
+            num_recent_events: Only the last so many events, of those that `after` leaves; 0 for none.
+            after: Only events with a later timestamp than this one, which must have a time zone.
+
+        Raises:
+            NotFoundError: There is none.
+            CorruptRowError: A row is malformed, or events are missing.
+        """
+        key = _key(app_name, user_id, session_id)
+        if num_recent_events is not None:
+            checks.whole(num_recent_events, "num_recent_events")
+        if after is not None:
+            rows.check_moment(after, "after")
+        with telemetry.operation("adk_get", session_id=session_id) as span:
+            found = await self._read(await self._db(), key, num_recent_events, after)
+            span.set(rev=found.rev, count=len(found.events))
+            return found
+
+    async def _read(self, db: Db, key: Key, most: int | None, after: datetime | None) -> Session:
+        for left in reversed(range(_LOOKS)):
+            found = await _all(db, statements.head(db.schema, db.dialect), _key_values(key))
+            if not found:
+                break
+            head = SessionRow(*found[0])
+            events = await _events(db, head, key, most, after)
+            if events is not None:
+                return rows.decode_session(head, key[0], rows.decode_events(events, key))
+            if not left:
+                raise _lacking(head, key)
+        raise _missing(key)
+
+    async def list(
+        self,
+        *,
+        app_name: str,
+        user_id: str | None = None,
+        events: bool = True,
+        on_corrupt: Callable[[CorruptRowError], object] | None = None,
+    ) -> Sequence[Session]:
+        """Answer all sessions of a user, or of the app, the one that was changed last at the end.
+
+        Args:
+            app_name: The app.
+            user_id: The user; None for all of them.
+            events: Whether they come with their events.
+            on_corrupt: Called with the error of each session that cannot be read, which is then left out.
+
+        Raises:
+            CorruptRowError: A row is malformed, and no `on_corrupt` was given.
+        """
+        checks.text(app_name, "app_name")
+        if user_id is not None:
+            checks.text(user_id, "user_id")
+        values = {"app_name": app_name, "user_id": user_id}
+        with telemetry.operation("adk_list", app_name=app_name) as span:
+            db = await self._db()
+            of_user = user_id is not None
+            heads = [
+                SessionRow(*row) for row in await _all(db, statements.heads(of_user, db.schema, db.dialect), values)
+            ]
+            parts: dict[tuple[str, str], list[Any]] = defaultdict(list)
+            if events and heads:
+                for user, name, *row in await _all(
+                    db, statements.events_of_all(of_user, db.schema, db.dialect), values
+                ):
+                    parts[user, name].append(row)
+            sessions = []
+            for head in heads:
+                try:
+                    mine = parts[head.user_id, head.id] if events else None
+                    sessions.append(await self._listed(db, head, app_name, mine))
+                except NotFoundError:  # it was deleted meanwhile
+                    continue
+                except CorruptRowError as error:
+                    if on_corrupt is None:
+                        raise
+                    on_corrupt(error)
+            span.set(count=len(sessions))
+            return sessions
+
+    async def _listed(self, db: Db, head: SessionRow, app_name: str, found: Sequence[Any] | None) -> Session:
+        key = (app_name, head.user_id, head.id)
+        if found is None:
+            return rows.decode_session(head, app_name, ())
+        mine = [row for row in found if head.first_seq <= row[0] < head.rev]
+        if len(mine) != head.rev - head.first_seq:  # it was deleted or made anew between the two statements
+            return await self._read(db, key, None, None)
+        return rows.decode_session(head, app_name, rows.decode_events(mine, key))
+
+    async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
+        """Answer the state that a user's sessions share, its keys without a prefix; {} when there is none."""
+        checks.text(app_name, "app_name")
+        checks.text(user_id, "user_id")
+        with telemetry.operation("adk_get_user_state", app_name=app_name):
+            _, user = await self._shared(await self._db(), app_name, user_id)
+            return user
+
+    async def _shared(self, db: Db, app_name: str, user_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        values = {"app_name": app_name, "user_id": user_id}
+        ((app, user),) = await _all(db, statements.states(db.schema, db.dialect), values)
+        return (
+            rows.decode_state(app, "adk_app_states", (app_name,)),
+            rows.decode_state(user, "adk_user_states", (app_name, user_id)),
+        )
+
+
+# -- parts ----------------------------------------------------------------------------------------------------------
+
+_NO_ROWS: tuple[tuple[Any, ...], ...] = ((),) * len(SESSIONS.row)
+
+
+def _key(app_name: str, user_id: str, session_id: str) -> Key:
+    return (
+        checks.text(app_name, "app_name"),
+        checks.text(user_id, "user_id"),
+        checks.text(session_id, "session_id"),
+    )
+
+
+def _key_values(key: Key) -> dict[str, Any]:
+    return dict(zip(("app_name", "user_id", "id"), key, strict=True))
+
+
+def _deltas(deltas: routing.Deltas, path: str) -> tuple[dict[str, Any], tuple[Follower, ...]]:
+    """Answer the values of the states, and the rows to write beside the session: only those with a delta."""
+    values = {
+        "state": rows.encode_state(deltas.session, path),
+        "app_state": rows.encode_state(deltas.app, path),
+        "user_state": rows.encode_state(deltas.user, path),
+        "extra": "{}",
+    }
+    wished = ((APP_STATE, values["app_state"]), (USER_STATE, values["user_state"]))
+    return values, tuple(follower for follower, delta in wished if delta is not None)
+
+
+def _after(session: Session, event: Event, rev: int) -> Session:
+    delta = routing.without_temp(event.actions.state_delta)
+    stored = replace(event, actions=replace(event.actions, state_delta=delta))
+    if rev <= session.rev:  # a repeat of what the session has
+        return session
+    return replace(
+        session,
+        state={**session.state, **delta},
+        events=(*session.events, stored),
+        # A copy that lacks the events of others stays one.
+        rev=rev if rev == session.rev + 1 else session.rev,
+        last_update_time=event.timestamp,
+    )
+
+
+def _repeated(request: Append, row: EventRow, stored: Sequence[Any]) -> int:
+    if rows.same_event(row, stored):
+        return int(stored[0]) + 1
+    raise DuplicateEntryError(
+        f"session {request.key} has another event with the id {row.id!r}", key=request.key, entry_id=row.id
+    )
+
+
+def _missing(key: tuple[Any, ...]) -> NotFoundError:
+    app_name, user_id, session_id = key
+    return NotFoundError(f"app {app_name!r} and user {user_id!r} have no session {session_id!r}", key=key)
+
+
+def _stale(request: Append, actual: int) -> ConflictError:
+    return ConflictError(
+        f"session {request.key} was modified in storage: it is at revision {actual}, expected was {request.expected};"
+        " get it again and repeat",
+        reason="stale_session",
+        key=request.key,
+        expected=request.expected,
+        actual=actual,
+    )
+
+
+async def _events(db: Db, head: SessionRow, key: Key, most: int | None, after: datetime | None) -> list[Any] | None:
+    """Read the wished events of a session as it was at that head; None when it has changed since."""
+    if after is not None:
+        values = _key_values(key) | {"stop": head.rev, "limit": most, "after": rows.stored_time(after, db.dialect)}
+        statement = statements.events_after(most is not None, db.schema, db.dialect)
+        return (await _all(db, statement, values))[::-1]
+    first = head.first_seq if most is None else max(head.first_seq, head.rev - most)
+    if first >= head.rev:
+        return []
+    found = await journal.read_rows(db, SESSIONS, key, first, head.rev)
+    return found if len(found) == head.rev - first else None
+
+
+def _lacking(head: SessionRow, key: Key) -> JidoError:
+    return rows.corrupt(
+        "adk_events",
+        key,
+        f"the session says that it has the events {head.first_seq} to {head.rev - 1}, but some are not there",
+        reason="invalid_session_revision",
+    )
+
+
+async def _all(db: Db, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
+    if db.dialect == "postgres":
+        return await fetch(db, statement.sql, statement.args(values))
+
+    def job(connection: sqlite3.Connection) -> list[Any]:
+        return [tuple(row) for row in connection.execute(statement.sql, dict(values))]
+
+    return await in_thread(db, job)
