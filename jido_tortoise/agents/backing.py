@@ -53,7 +53,7 @@ class InSteps(Backing):
 
     async def save(self, key: Any, data: Mapping[str, Any], version: int | None, thread: ThreadWrite | None) -> Saved:
         """Write the journal, then the checkpoint; what cannot be stored is found out before either."""
-        codec.dump_map(dict(data), path="checkpoint")
+        data = codec.loads(codec.dump_map(dict(data), path="checkpoint"))  # as it is now, before others change it
         await self._check_version(key, version)
         rev = None if thread is None else await self._append(thread)
         pointer = data.get("thread") if thread is None else {"id": thread.id, "rev": rev}

@@ -139,10 +139,20 @@ class Fleet(Generic[A]):
 
     async def store(self, live: Live[A], *, force: bool = False) -> None:
         """Hibernate an agent; it stays in memory."""
+        await self._make_way(live)
         async with self.held(live.storing):
             if live.gone is not None:
                 raise live.gone_again()
             await live.store(self._home.storage, force=force)
+
+    async def _make_way(self, live: Live[A]) -> None:
+        # A hibernate of the background may be waiting for the transaction of this task. To cancel it is safe, since it
+        # happens completely or not at all, and what it wanted to store is stored by this task.
+        if live.expiring and self.in_transaction():
+            for task in live.expiring:
+                task.cancel()
+            await asyncio.wait(live.expiring)
+            self.arm(live, self._idle_timeout)
 
     @asynccontextmanager
     async def held(self, lock: asyncio.Lock) -> AsyncIterator[None]:
@@ -225,9 +235,10 @@ class Fleet(Generic[A]):
 
     async def _expire(self, live: Live[A], seconds: float) -> None:
         await seams.sleep(seconds)
-        live.timer = None  # from here on nothing cancels it
+        live.timer = None  # from here on who comes does not cancel it
         try:
-            await self.store(live)
+            with live.expires():
+                await self.store(live)
         except Exception as error:
             await self._failed(live, error)
         else:

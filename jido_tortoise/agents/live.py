@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from jido_tortoise.agents.agent import AgentLike
 from jido_tortoise.agents.storage import Storage
 from jido_tortoise.agents.stored import Stored
 from jido_tortoise.agents.thread import Thread
-from jido_tortoise.errors import ConflictError
+from jido_tortoise.errors import ConflictError, UnstorableError
 
 A = TypeVar("A", bound=AgentLike)
 
@@ -46,6 +47,8 @@ class Live(Generic[A]):
         self.owners: dict[Hashable, OnDone | None] = {}
         #: Sleeps until the agent is to be hibernated; None once it has begun with that.
         self.timer: asyncio.Task[None] | None = None
+        #: The tasks that hibernate it since it was idle, or wait to do so.
+        self.expiring: set[asyncio.Task[Any]] = set()
         #: Held while the agent is stored or deleted.
         self.storing = asyncio.Lock()
         #: Held by an exclusive checkout, and which one took it last.
@@ -58,7 +61,9 @@ class Live(Generic[A]):
         #: Of the last attempt to store it, and how many have failed in a row.
         self.error: Exception | None = None
         self.failures = 0
-        self._stored: tuple[str, int | None] | None = None
+        # The digest and version of what is stored, and the digest of what was last written.
+        self._stored: tuple[str | None, int | None] = (None, None)
+        self._looked: str | None = None
 
     # -- who has it -----------------------------------------------------------------------------------------------
 
@@ -103,6 +108,17 @@ class Live(Generic[A]):
         )
         return type(conflict)(message, reason=conflict.reason, **conflict.facts)
 
+    @contextmanager
+    def expires(self) -> Iterator[None]:
+        """Note that the current task hibernates it since it was idle."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.expiring.add(task)
+        try:
+            yield
+        finally:
+            self.expiring.discard(task)
+
     # -- what is stored of it -------------------------------------------------------------------------------------
 
     @property
@@ -112,45 +128,51 @@ class Live(Generic[A]):
 
     async def store(self, storage: Storage, *, force: bool = False) -> None:
         """Hibernate the agent, unless what is stored is known to be the same."""
-        seen = await _digest(self.agent)
-        if not force and self._same(seen):
+        if not force and await self.unchanged():
             self._note(None)
             return
         try:
-            await persist.hibernate(storage, self.agent, key=self.key, force=force)
+            await persist.write(storage, self.agent, key=self.key, force=force, look=self._look)
         except Exception as error:
             self._note(error)
             raise
         self._note(None)
-        # Looked at before the write: what was changed meanwhile counts as not stored.
-        self._stored = None if seen is None else (seen, _version(self.agent))
+        self._stored = (self._looked, _version(self.agent))
+
+    def _look(self, data: dict[str, Any]) -> None:
+        self._looked = _digest(self.agent, data)
 
     async def thawed(self) -> None:
         """Note that the agent is now as it is stored."""
-        seen = await _digest(self.agent)
-        self._stored = None if seen is None else (seen, _version(self.agent))
+        self._stored = (await self._seen(), _version(self.agent))
 
     async def unchanged(self) -> bool:
         """Tell whether the agent is known to be as it is stored."""
-        return self._same(await _digest(self.agent))
+        return self._same(await self._seen())
+
+    async def _seen(self) -> str | None:
+        try:
+            return _digest(self.agent, await callbacks.checkpoint(self.agent))
+        except Exception:  # a hibernate meets it too, and says what it is
+            return None
 
     def _same(self, seen: str | None) -> bool:
-        version = _version(self.agent)
-        return seen is not None and version is not None and self._stored == (seen, version)
+        now = (seen, _version(self.agent))
+        return None not in now and now == self._stored
 
     def _note(self, error: Exception | None) -> None:
         self.error = error
         self.failures = 0 if error is None else self.failures + 1
 
 
-async def _digest(agent: AgentLike) -> str | None:
-    """Answer a digest of all that a hibernate would store; None when that cannot be told."""
+def _digest(agent: AgentLike, data: dict[str, Any]) -> str | None:
+    """Answer a digest of a checkpoint's data and where the thread is; None when they cannot be stored."""
     thread = getattr(agent, "thread", None)
     last = thread.last() if isinstance(thread, Thread) else None
     place = (thread.id, thread.rev, last and last.id) if isinstance(thread, Thread) else None
     try:
-        text = codec.dumps([await callbacks.checkpoint(agent), place], path="checkpoint")
-    except Exception:  # hibernate meets it too, and says what it is
+        text = codec.dumps([data, place], path="checkpoint")
+    except UnstorableError:
         return None
     return sha256(text.encode()).hexdigest()
 

@@ -6,6 +6,7 @@ together or not at all; nobody's write is lost without a ConflictError or a `for
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from jido_tortoise import telemetry
@@ -16,7 +17,7 @@ from jido_tortoise.agents.keys import checkpoint_key
 from jido_tortoise.agents.resolve import StorageLike
 from jido_tortoise.agents.storage import Checkpoint, Saved, Storage, ThreadHead, ThreadWrite
 from jido_tortoise.agents.stored import Attempt, Stored
-from jido_tortoise.agents.thread import Thread
+from jido_tortoise.agents.thread import Entry, Thread
 from jido_tortoise.errors import (
     ConflictError,
     InvalidAgentError,
@@ -35,11 +36,18 @@ _POLICIES = ("latest", "pinned", "exact")
 _ROUNDS = 4
 
 
+Look = Callable[[dict[str, Any]], object]
+
+
+def _do_not_look(_: dict[str, Any]) -> None:
+    pass
+
+
 # -- hibernate ----------------------------------------------------------------------------------------------------
 
 
 async def hibernate(storage: StorageLike, agent: AgentLike, *, key: Any = None, force: bool = False) -> None:
-    """Store the agent's state and what its journal lacks, in one step.
+    """Store the agent's state and what its journal lacks, in one step, as they are at one moment.
 
     An agent that was thawed or stored before is guarded: when another writer has changed its checkpoint or its journal
     since, nothing is written. One that never met this storage overwrites the checkpoint.
@@ -57,16 +65,20 @@ async def hibernate(storage: StorageLike, agent: AgentLike, *, key: Any = None, 
         UnstorableError: Something in state or entries cannot be stored; nothing was written.
         StorageUnavailableError: The database was not there; call it again, nothing is written twice.
     """
+    await write(storage, agent, key=key, force=force)
+
+
+async def write(storage: StorageLike, agent: AgentLike, *, key: Any, force: bool, look: Look = _do_not_look) -> None:
+    """Hibernate; `look` is shown the checkpoint's data at the moment of which all that is written is."""
     callbacks.check_identity(agent)
     backing = Backing.of(storage)
     stored = _known(agent, backing, key)
     at = key if key is not None else stored.key if stored else _key_of(agent)
     with telemetry.operation("hibernate", agent_type=agent.agent_type, agent_id=agent.id, force=force) as span:
-        data = await callbacks.checkpoint(agent)
         if force:
-            saved = await _overwrite(backing, agent, at, data)
+            saved = await _overwrite(backing, agent, at, look)
         else:
-            saved = await _save(backing, agent, at, data, stored)
+            saved = await _save(backing, agent, at, stored, look)
         span.set(version=saved.version, rev=saved.rev, provisional=saved.provisional)
 
 
@@ -81,13 +93,13 @@ def _known(agent: AgentLike, backing: Backing, key: Any) -> Stored | None:
     return stored
 
 
-async def _save(backing: Backing, agent: AgentLike, key: Any, data: dict[str, Any], stored: Stored | None) -> Saved:
+async def _save(backing: Backing, agent: AgentLike, key: Any, stored: Stored | None, look: Look) -> Saved:
     stored = stored or Stored(storage=backing.storage, key=key)
     if stored.unsure:  # our last write may have been undone with the host's transaction, or may never have arrived
         stored = await _reconciled(backing, agent, stored) or stored
     for _ in range(_ROUNDS):
         try:
-            return await _try_save(backing, agent, data, stored)
+            return await _try_save(backing, agent, stored, look)
         except ConflictError as conflict:
             ours = await _reconciled(backing, agent, stored)
             if ours is None or ours.same_place(stored):
@@ -96,7 +108,10 @@ async def _save(backing: Backing, agent: AgentLike, key: Any, data: dict[str, An
     raise ConflictError(f"agent {shown(agent.id)}: its checkpoint kept changing while it was stored", key=key)
 
 
-async def _try_save(backing: Backing, agent: AgentLike, data: dict[str, Any], stored: Stored) -> Saved:
+async def _try_save(backing: Backing, agent: AgentLike, stored: Stored, look: Look) -> Saved:
+    data = await callbacks.checkpoint(agent)
+    # No await from here until the storage has made JSON of it: other tasks may be changing the agent.
+    look(data)
     thread = _thread_of(agent)
     write = None if thread is None or stored.keeps_pointer(thread) else _write_of(thread, stored)
     attempt = Attempt(data, stored.version)
@@ -130,24 +145,33 @@ def _write_of(thread: Thread, stored: Stored) -> ThreadWrite:
     return ThreadWrite(id=thread.id, entries=pending, expected_rev=expected, metadata=thread.metadata)
 
 
-async def _overwrite(backing: Backing, agent: AgentLike, key: Any, data: dict[str, Any]) -> Saved:
+async def _overwrite(backing: Backing, agent: AgentLike, key: Any, look: Look) -> Saved:
     thread = _thread_of(agent)
+    there = None if thread is None else await backing.storage.load_thread(thread.id)
+    data = await callbacks.checkpoint(agent)
+    look(data)
     write = None
     if thread is not None:
-        missing = await _missing_entries(backing, thread)
-        write = ThreadWrite(id=thread.id, entries=missing, metadata=thread.metadata)
+        write = ThreadWrite(id=thread.id, entries=_missing_entries(thread, there), metadata=thread.metadata)
     saved = await backing.save(key, data, None, write)
     if thread is not None and saved.rev != thread.rev:  # others' entries lie between: the numbers are no longer ours
-        agent.thread = await backing.storage.load_thread(thread.id) or thread  # type: ignore[attr-defined]
+        agent.thread = _joined(await backing.storage.load_thread(thread.id), thread)  # type: ignore[attr-defined]
     _remember(agent, Stored(storage=backing.storage, key=key).after(saved, Attempt(data, None)))
     return saved
 
 
-async def _missing_entries(backing: Backing, thread: Thread) -> list[Any]:
-    there = await backing.storage.load_thread(thread.id)
+def _missing_entries(thread: Thread, there: Thread | None) -> list[Entry]:
     ids = {entry.id for entry in there} if there is not None else set()
     first = there.first_seq if there is not None else 0
     return [entry for entry in thread if entry.id not in ids and entry.seq >= first]
+
+
+def _joined(there: Thread | None, thread: Thread) -> Thread:
+    """Answer the journal as it is stored, followed by what was appended to ours meanwhile."""
+    if there is None:
+        return thread
+    there.extend(_missing_entries(thread, there))
+    return there
 
 
 def _thread_of(agent: AgentLike) -> Thread | None:

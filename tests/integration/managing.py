@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import heapq
 from collections import Counter as Tally
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -114,7 +115,7 @@ async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
 
 
 class FaultyStorage(InMemoryStorage):
-    """A storage in memory whose `save` and `fetch` fail, or wait, when the test says so."""
+    """A storage in memory whose `save`, `fetch` and `load_thread` fail, or wait, when the test says so."""
 
     def __init__(self, tables: Any = None) -> None:
         super().__init__(tables)
@@ -151,12 +152,17 @@ class FaultyStorage(InMemoryStorage):
         if method in self.failures:
             raise self.failures[method]
 
-    async def save(self, *args: Any, **options: Any) -> Any:
+    async def save(self, key: Any, data: Any, **options: Any) -> Any:
+        given = copy.deepcopy(data)  # a storage takes what it is given before it waits
         await self._pass("save")
-        saved = await super().save(*args, **options)
+        saved = await super().save(key, given, **options)
         if "save" in self.unanswered:
             raise StorageTimeoutError("no answer", outcome="unknown")
         return saved
+
+    async def load_thread(self, *args: Any, **options: Any) -> Any:
+        await self._pass("load_thread")
+        return await super().load_thread(*args, **options)
 
     async def fetch(self, key: Any) -> Any:
         await self._pass("fetch")

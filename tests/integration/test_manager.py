@@ -755,6 +755,33 @@ async def test_a_save_whose_answer_was_lost(faulty: FaultyStorage) -> None:
             assert await stored(faulty) == agent
 
 
+@pytest.mark.parametrize("force", [False, True])
+async def test_what_is_stored_is_of_one_moment(faulty: FaultyStorage, force: bool) -> None:
+    """A task that changes a shared agent while another stores it never leaves half of its change in the storage."""
+    async with AgentManager(faulty, Counter) as manager, manager.checkout(KEY) as agent:
+
+        def step() -> None:
+            agent.step()
+            agent.state.notes.append("step")
+
+        step()
+        faulty.unanswered.add("save")
+        with pytest.raises(StorageTimeoutError):
+            await manager.save(KEY)
+        faulty.unanswered.clear()
+        for waits_in in ("fetch", "load_thread", "save"):  # it looks first whether the last save has landed
+            async with faulty.waiting(waits_in):
+                saving = asyncio.create_task(manager.save(KEY, force=force))
+                await asyncio.sleep(0.01)
+                step()
+            await saving
+            kept = await stored(faulty)
+            assert kept.state.n == len(kept.state.notes) == len(kept.thread)
+        await manager.save(KEY)
+        assert await stored(faulty) == agent
+        assert agent.state.n == len(agent.thread) == 4
+
+
 # -- deleting -----------------------------------------------------------------------------------------------------
 
 

@@ -175,6 +175,32 @@ async def test_six_methods_are_enough(clock: Clock) -> None:
         assert await storage.load_thread(agent.thread.id) is None
 
 
+async def test_what_is_stored_step_by_step_is_of_one_moment() -> None:
+    """A storage that cannot save at once gets the agent as it was when the save began."""
+    storage, gate = Plain(), asyncio.Event()
+    gate.set()
+    read = storage.get_checkpoint
+
+    async def read_slowly(key: Any) -> Any:
+        await gate.wait()
+        return await read(key)
+
+    storage.get_checkpoint = read_slowly  # type: ignore[method-assign]
+    async with AgentManager(storage, Counter) as manager, manager.checkout(KEY) as agent:
+        for count in (1, 2):
+            agent.step()
+            agent.state.notes.append("step")
+            gate.clear()
+            saving = asyncio.create_task(manager.save(KEY))
+            await asyncio.sleep(0.01)
+            agent.state.notes.append("torn")
+            gate.set()
+            await saving
+            assert (await stored(storage)).state.notes == ["step"] * count
+            agent.state.notes.pop()
+            await manager.save(KEY)
+
+
 class Foreign:
     """An agent that knows nothing of ours."""
 

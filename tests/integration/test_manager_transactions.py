@@ -236,6 +236,29 @@ async def test_a_save_in_a_transaction_waits_with_patience(db: Database, monkeyp
     assert manager.stats().count == 0
 
 
+@pytest.mark.parametrize("attached", [True, False])
+async def test_an_idle_hibernate_makes_way_for_a_transaction(db: Database, attached: bool) -> None:
+    """A background hibernate that waits for a transaction is no obstacle to a save in it, and nothing is lost."""
+    async with AgentManager(STORAGE, Counter, idle_timeout=0.01) as manager:
+        agent = await manager.attach(KEY, "owner")
+        await manager.save(KEY)
+        agent.step()
+        async with in_transaction() as connection:
+            await connection.execute_query("UPDATE jido_checkpoints SET version = version")  # locks the row
+            manager.detach(KEY, "owner")
+            await until(lambda: next(iter(manager._fleet.lives.values())).expiring)
+            await asyncio.sleep(0.02)
+            async with asyncio.timeout(2):
+                if attached:
+                    await manager.attach(KEY, "owner")
+                agent.step()
+                await manager.save(KEY)
+        manager.detach(KEY, "owner")
+        await until(lambda: manager.lookup(KEY) is None)
+    assert (await stored()).state.n == 2
+    assert len((await stored()).thread) == 2
+
+
 async def _visit_in_a_transaction(manager: AgentManager[Counter]) -> None:
     async with in_transaction(), manager.checkout(KEY, exclusive=True):
         pass
