@@ -39,10 +39,20 @@ _WHOLE: dict[str, Measure] = {
 #: What is measured where, by the name that `--only` looks for.
 PLAN: dict[str, dict[str, Measure]] = {
     "postgres": {**_WHOLE, "trigger": appending.guarded},
-    "postgres-nowait": {"append": appending.one, "append100": appending.hundred},
+    "postgres-nowait": {
+        "append": appending.one,
+        "append100": appending.hundred,
+        "hibernate": hibernating.hibernate,
+        "usual": appending.usual,
+    },
     "sqlite-full": {**_WHOLE, "hops": appending.hop},
     "sqlite-normal": {"append": appending.one},
-    "sqlite-memory": {"append": appending.one, "append100": appending.hundred, "thaw": hibernating.thaw},
+    "sqlite-memory": {
+        "append": appending.one,
+        "append100": appending.hundred,
+        "thaw": hibernating.thaw,
+        "usual": appending.usual,
+    },
 }
 
 

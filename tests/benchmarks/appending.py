@@ -13,7 +13,7 @@ from tests.benchmarks import peers
 from tests.benchmarks.measure import Call, Line, Prepared, Samples, compared, counted, interleaved
 from tests.benchmarks.models import Head, Snapshot
 from tests.benchmarks.places import Place, hops
-from tests.benchmarks.samples import entry, message
+from tests.benchmarks.samples import entry, message, state
 from tests.benchmarks.setting import Size, fill
 
 _LENGTHS = (10, 1_000, 100_000)
@@ -45,9 +45,8 @@ async def one(place: Place, size: Size) -> list[Line]:
 
 
 def _on_postgres(place: Place, size: Size, samples: Samples, statements: list[str]) -> list[Line]:
-    waiting = place.name == "PostgreSQL"
-    lines = _by_length(place, size, samples, "insert", 1.5 if waiting else None)
-    if waiting:
+    lines = _by_length(place, size, samples, "insert", 1.5)
+    if place.durable:
         longest, shortest = f"length-{_LENGTHS[-1]}", f"length-{_LENGTHS[0]}"
         lines.append(compared("append 1, longest / shortest", place.name, samples, longest, shortest, 1.15))
         lines.append(counted("append 1, statements", place.name, len(statements), 1))
@@ -57,15 +56,15 @@ def _on_postgres(place: Place, size: Size, samples: Samples, statements: list[st
 
 
 def _on_sqlite(place: Place, size: Size, samples: Samples, statements: list[str]) -> list[Line]:
-    bound = 1.2 if place.name == "SQLite FULL" else None
     return [
-        *_by_length(place, size, samples, "hops", bound),
+        *_by_length(place, size, samples, "hops", 1.2),
         compared("  (against one INSERT in one hop)", place.name, samples, "length-1000", "insert"),
         compared("  (the INSERT by sqlite3 alone)", place.name, samples, "raw", "insert"),
     ]
 
 
-def _by_length(place: Place, size: Size, samples: Samples, floor: str, bound: float | None) -> list[Line]:
+def _by_length(place: Place, size: Size, samples: Samples, floor: str, most: float) -> list[Line]:
+    bound = place.bound(most)
     return [
         compared(f"append 1, thread of {size.of(n):,}", place.name, samples, f"length-{n}", floor, bound)
         for n in _LENGTHS
@@ -90,7 +89,7 @@ async def hundred(place: Place, size: Size) -> list[Line]:
         "bare": peers.insert_many(place, "bench_twin_bare", payloads),
     }
     samples = await interleaved(contenders, size.rounds)
-    bound = 1.4 if place.name == "PostgreSQL" else None
+    bound = place.bound(1.4) if place.dialect == "postgres" else None
     return [
         compared("append 100, against the same rows raw", place.name, samples, "ours", "raw", bound),
         compared("  (against the rows without any index)", place.name, samples, "ours", "bare"),
@@ -116,9 +115,15 @@ async def usual(place: Place, size: Size) -> list[Line]:
         await Snapshot.create(id=f"snapshot-{length}", rev=size.of(length), entries=old)
     contenders: dict[str, Call] = {"insert": peers.insert(place, payload), "ours": appends(place.storage, "usual")}
     contenders["orm"] = lambda: peers.orm_append("orm", [payload])
-    contenders |= {f"snapshot-{length}": _snapshot(f"snapshot-{length}", payload) for length in _SNAPSHOTS}
+    contenders["orm hibernate"] = lambda: peers.orm_hibernate("orm", payload, state(100))
     samples = await interleaved(contenders, size.times(40))
-    lines = [compared("  (append 1, idiomatic ORM)", place.name, samples, "orm", "insert")]
+    for length in _SNAPSHOTS:  # by themselves: one rewrites so much that whoever comes after it waits for the disk
+        snapshot = f"snapshot-{length}"
+        samples |= await interleaved({snapshot: _snapshot(snapshot, payload)}, size.times(40))
+    lines = [
+        compared("  (append 1, idiomatic ORM)", place.name, samples, "orm", "insert"),
+        compared("  (hibernate +1, idiomatic ORM)", place.name, samples, "orm hibernate", "insert"),
+    ]
     return lines + [
         compared(f"  (append 1, snapshot of {size.of(n):,} rewritten)", place.name, samples, f"snapshot-{n}", "insert")
         for n in _SNAPSHOTS

@@ -62,13 +62,13 @@ async def hibernate(place: Place, size: Size) -> list[Line]:
     runs = {kind: await _beside_bare_writes(place, agent, size) for kind, agent in agents.items()}
     work = f"hibernate +1, thread of {length:,}"
     return [
-        compared(f"{work}, small", place.name, runs["small"], "turn", "insert", 1.6),
-        compared(f"{work}, 10 KB", place.name, runs["10 KB"], "turn", "insert", 2.0),
-        compared(f"{work}, 100 KB, against its upsert", place.name, runs["100 KB"], "turn", "upsert", 1.3),
+        compared(f"{work}, small", place.name, runs["small"], "turn", "insert", place.bound(1.6)),
+        compared(f"{work}, 10 KB", place.name, runs["10 KB"], "turn", "insert", place.bound(2.0)),
+        compared(f"{work}, 100 KB, against its upsert", place.name, runs["100 KB"], "turn", "upsert", place.bound(1.3)),
         compared("  (10 KB, against its upsert)", place.name, runs["10 KB"], "turn", "upsert"),
         compared("  (100 KB, against the INSERT)", place.name, runs["100 KB"], "turn", "insert"),
         compared("  (small, state only, against the INSERT)", place.name, runs["small"], "state only", "insert"),
-        *await _counts(place, agents["small"]),
+        *(await _counts(place, agents["small"]) if place.durable else []),
     ]
 
 
@@ -149,7 +149,7 @@ async def thaw(place: Place, size: Size) -> list[Line]:
     statements = await place.statements(contenders["ours"])
     reads = [sql for sql in statements if sql.lstrip().upper().startswith("SELECT")]
     return [
-        compared(f"thaw of {length:,}", place.name, samples, "ours", "floor", 1.5),
+        compared(f"thaw of {length:,}", place.name, samples, "ours", "floor", place.bound(1.5)),
         counted("thaw, statements", place.name, len(reads), 2),
         compared("  (the same entries as models of the ORM)", place.name, samples, "orm", "floor"),
     ]

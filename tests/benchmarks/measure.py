@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from statistics import median
 from time import perf_counter_ns
 
@@ -50,7 +51,7 @@ class Line:
 
 
 async def interleaved(contenders: Mapping[str, Call | Prepared], rounds: int) -> dict[str, list[float]]:
-    """Time every contender once a round, each round beginning with another one.
+    """Time every contender once a round, in another order each time: a heavy one leaves work behind for the next.
 
     Args:
         contenders: Async functions by name.
@@ -59,7 +60,7 @@ async def interleaved(contenders: Mapping[str, Call | Prepared], rounds: int) ->
     Returns:
         Microseconds of each round, by name.
     """
-    names = list(contenders)
+    names, order = list(contenders), Random(0)
     samples: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(min(_WARM_UP, rounds)):
         for contender in contenders.values():
@@ -67,9 +68,8 @@ async def interleaved(contenders: Mapping[str, Call | Prepared], rounds: int) ->
     gc.collect()
     gc.freeze()  # what the preparation left behind is not to be walked while something is timed
     try:
-        for number in range(rounds):
-            shift = number % len(names)
-            for name in names[shift:] + names[:shift]:
+        for _ in range(rounds):
+            for name in order.sample(names, len(names)):
                 samples[name].append(await _timed(contenders[name]))
     finally:
         gc.unfreeze()

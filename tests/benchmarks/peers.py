@@ -120,7 +120,7 @@ async def raw_insert(place: Place, payload: dict[str, Any]) -> AsyncIterator[Cal
     """The same INSERT without Tortoise: by asyncpg on a connection of its own, or by sqlite3 in a file of its own."""
     text = json.dumps(payload)
     if place.dialect == "postgres":
-        waits = {} if place.name == "PostgreSQL" else {"synchronous_commit": "off"}
+        waits = {} if place.durable else {"synchronous_commit": "off"}
         connection = await asyncpg.connect(place.url, server_settings=waits)
         yield lambda: connection.execute("INSERT INTO bench_bare (payload) VALUES ($1)", text)
         await connection.close()

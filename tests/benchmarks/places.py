@@ -42,6 +42,15 @@ class Place:
     client: Any
     storage: TortoiseStorage
 
+    @property
+    def durable(self) -> bool:
+        """Whether a write waits for the disk; what is promised is promised there."""
+        return self.name in ("PostgreSQL", "SQLite FULL")
+
+    def bound(self, most: float) -> float | None:
+        """Answer the bound where it holds; None in a place that is there for contrast."""
+        return most if self.durable else None
+
     def place(self, number: int) -> str:
         """Spell the placeholder of a parameter."""
         return f"${number}" if self.dialect == "postgres" else "?"
