@@ -54,12 +54,12 @@ class Bare(Agent, agent_type="bare"):  # type: ignore[type-arg]
 
 
 @dataclass
-class Cart:
+class Trolley:
     items: list[str] = field(default_factory=list)
     total: float = 0.0
 
 
-class Shopper(Agent[Cart], agent_type="shopper"):
+class Shopper(Agent[Trolley], agent_type="persist.shopper"):
     """State is a dataclass."""
 
 
@@ -286,13 +286,13 @@ async def test_P10_missing(storage: Any) -> None:
 
 async def test_P11_P12_P20_P21_P22_round_trip(storage: Any) -> None:
     """The same agent comes back: type, id, state with its types, entries in order."""
-    agent = Shopper("u-1", Cart(["a", "b"], 1.5))
+    agent = Shopper("u-1", Trolley(["a", "b"], 1.5))
     for number in range(4):
         agent.thread.append("message", {"n": number, "pair": (number, b"x")}, {"action": "buy"})
     await hibernate(storage, agent)
     thawed = await thaw(storage, Shopper, "u-1")
     assert thawed == agent
-    assert isinstance(thawed.state, Cart)
+    assert isinstance(thawed.state, Trolley)
     assert thawed.thread.id == agent.thread.id
     assert [entry.payload for entry in thawed.thread] == [entry.payload for entry in agent.thread]
 

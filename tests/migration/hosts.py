@@ -132,8 +132,8 @@ class Host:
 
     def verify(self) -> None:
         """Check our tables as the running service would."""
-        if "robots" not in (self.folder / "settings.py").read_text("utf-8"):
-            asyncio.run(_verify(self.place))  # the usual label may be looked at from here
+        if USUAL_APPS in (self.folder / "settings.py").read_text("utf-8"):
+            asyncio.run(_verify(self.place))  # the usual labels may be looked at from here
             return
         self.python(
             "-c",

@@ -25,12 +25,12 @@ from tests.conftest import Database
 
 
 @dataclass
-class Basket:
+class Luggage:
     items: list[Any] = field(default_factory=list)
     paid: Decimal = Decimal("1.50")
 
 
-class Traveller(Agent[Basket], agent_type="roundtrip-traveller"):
+class Traveller(Agent[Luggage], agent_type="roundtrip-traveller"):
     """Survives everything."""
 
 
@@ -44,7 +44,7 @@ class Lossy(Agent, agent_type="roundtrip-lossy"):
 
 
 def _traveller(name: str) -> Traveller:
-    agent = Traveller(name, Basket([1, (2, b"x"), {"a": None}]))
+    agent = Traveller(name, Luggage([1, (2, b"x"), {"a": None}]))
     agent.thread.append("note", {"n": Decimal("1.10")})
     return agent
 
