@@ -139,7 +139,7 @@ def _remember(agent: AgentLike, stored: Stored) -> None:
 
 def _write_of(thread: Thread, stored: Stored) -> ThreadWrite:
     known = stored.rev or 0
-    pending = thread.slice(known, thread.rev - 1) if thread.rev > known else []
+    pending = thread._since(known) if thread.rev > known else []
     # A copy that never met the storage and has nothing to append takes the journal as it is.
     expected = known if stored.met or pending else None
     return ThreadWrite(id=thread.id, entries=pending, expected_rev=expected, metadata=thread.metadata)

@@ -419,6 +419,13 @@ class Thread:
         low = bisect_left(self._entries, first, key=_seq_of)
         return self._entries[low : bisect_right(self._entries, last, key=_seq_of)]
 
+    def _since(self, first: int) -> list[Entry]:
+        """Answer the entries from this number on; in a thread of any length at once, where nothing is left out."""
+        count, held = self._rev - first, self._entries
+        if 0 < count <= len(held) and held[-count].seq == first:
+            return held[-count:]
+        return self.slice(first, self._rev - 1)
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -32,7 +32,7 @@ class Statement:
 
     def args(self, values: Mapping[str, Any]) -> list[Any]:
         """Answer the values in the order of the placeholders."""
-        return [values[name] for name in self.names]
+        return [*map(values.__getitem__, self.names)]
 
 
 def compiled(sql: str, columns: Iterable[Column]) -> Statement:

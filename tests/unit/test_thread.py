@@ -371,3 +371,16 @@ def test_partial_thread_is_appended_at_the_revision() -> None:
 def test_empty_range_is_appended_at_the_revision() -> None:
     """A thread that was loaded without entries knows where to go on."""
     assert loaded(0, 0, 10).append("note").seq == 10
+
+
+@pytest.mark.parametrize("rev", [3, 20])
+@pytest.mark.parametrize("more", [0, 1, 4])
+def test_what_is_pending_is_a_slice_to_the_end(rev: int, more: int) -> None:
+    """Taken by its place, also of a thread that was loaded by range, where numbers are missing before what follows."""
+    thread = Thread("t")
+    thread.extend([{"kind": "note"}] * 3)
+    thread = Thread._loaded("t", rev, 0, {}, 0, 0, thread.to_list())
+    for _ in range(more):
+        thread.append("note")
+    for first in range(rev + more + 2):
+        assert thread._since(first) == thread.slice(first, thread.rev - 1)
