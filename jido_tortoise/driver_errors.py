@@ -71,6 +71,9 @@ _POSTGRES: dict[str, _Meaning] = {
     "42501": _Meaning(StorageError, "permission", "the database user may not do this"),
 }
 
+#: What SQLite says when a table or column is not there; it has no code for that.
+_NOT_OUR_SCHEMA = ("no such table", "no such column", "has no column")
+
 #: By primary result code.
 _SQLITE: dict[int, _Meaning] = {
     sqlite3.SQLITE_BUSY: _BUSY._replace(words="the database is locked by another process or connection"),
@@ -147,7 +150,7 @@ def _meaning(error: BaseException) -> _Meaning | None:
 
 def _sqlite_meaning(error: sqlite3.Error) -> _Meaning:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_ERROR and str(error).startswith(("no such table", "no such column", "table ")):
+    if code == sqlite3.SQLITE_ERROR and any(words in str(error) for words in _NOT_OUR_SCHEMA):
         return _SCHEMA
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return _LOST

@@ -105,7 +105,10 @@ class Saved:
 
 @runtime_checkable
 class Storage(Protocol):
-    """Six methods make a storage. Errors are those of `jido_tortoise.errors`, whatever lies beneath."""
+    """Six methods make a storage. Errors are those of `jido_tortoise.errors`, whatever lies beneath.
+
+    What a method is given it encodes before its first await: other tasks may go on changing it.
+    """
 
     #: Which of the capabilities beyond the six methods this storage has.
     capabilities: frozenset[Capability]
