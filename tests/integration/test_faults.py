@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,8 @@ async def test_F21_a_directory(tmp_path: Path) -> None:
         with pytest.raises(StorageUnavailableError) as caught:
             await TortoiseStorage().load_thread("t")
     assert caught.value.reason == "cannot_open"
+    # aiosqlite does not wait for the thread of a connection that never came about: it must not outlive this loop.
+    await _until(lambda: not any("_connection_worker_thread" in thread.name for thread in threading.enumerate()))
 
 
 # -- a server that goes away --------------------------------------------------------------------------------------
