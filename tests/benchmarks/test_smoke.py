@@ -36,6 +36,9 @@ _PROMISED = [
     ("iterate", "SQLite FULL", 1),
     ("import jido_tortoise", "", 1),
 ]
+#: One worker runs them all, or each would measure everything.
+pytestmark = pytest.mark.xdist_group("benchmarks")
+
 _CONTRASTS = ["idiomatic ORM", "rewritten", "asyncpg alone", "sqlite3 alone", "trigger", "telemetry hook"]
 
 
