@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 
 from tortoise.models import Model
@@ -30,10 +30,13 @@ class Guard:
     """A rule that the models cannot express: `generate_schemas` does not make it, both migration tools do."""
 
     table: str
-    #: The trigger that enforces it; the guard's name.
-    trigger: str
+    #: Of the trigger, foreign key or index that enforces it.
+    name: str
+    #: Empty for a dialect that does without it.
     up: Statements
     down: Statements
+    #: What it is in each dialect.
+    kind: Mapping[Dialect, str] = field(default_factory=lambda: {"sqlite": "trigger", "postgres": "trigger"})
     #: The version of the schema that it came with.
     version: int = 1
 

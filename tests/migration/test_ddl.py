@@ -20,6 +20,8 @@ FROZEN = {
     ("agents", "postgres", 1): "e17386e4e636cf89",
     ("adk", "sqlite", 1): "cb46136ad58c4a15",
     ("adk", "postgres", 1): "aa761b20d3d19657",
+    ("recording", "sqlite", 1): "ecaa4e35329540d1",
+    ("recording", "postgres", 1): "5e242a4049d583cc",
 }
 
 OURS = {"jido_checkpoints", "jido_threads", "jido_thread_entries"}

@@ -19,7 +19,7 @@ from tests.conftest import opened
 from tests.migration.catalog import snapshot
 from tests.migration.hosts import Place
 
-GUARDS = {guard.trigger: guard for guard in FAMILIES["agents"].guards}
+GUARDS = {guard.name: guard for guard in FAMILIES["agents"].guards}
 
 
 def config(place: Place) -> dict[str, Any]:
@@ -117,5 +117,5 @@ async def test_verify_reports_each_listed_guard(place: Place) -> None:
         async with opened(place.url) as db:
             for sql in placed(guard.down[place.dialect], place.dialect):
                 await db.client.execute_query(sql)
-            with pytest.raises(Exception, match=rf"has no trigger {guard.trigger} .*jido-tortoise upgrade -c"):
+            with pytest.raises(Exception, match=rf"has no trigger {guard.name} .*jido-tortoise upgrade -c"):
                 await verify()
