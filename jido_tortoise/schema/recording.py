@@ -7,7 +7,7 @@ indexes and constraints, so that either way leads to the same schema. `docs/upgr
 from __future__ import annotations
 
 from jido_tortoise.database import Dialect
-from jido_tortoise.schema.steps import Family, Guard, Step
+from jido_tortoise.schema.steps import Family, Guard, Step, all_of
 
 _STATE_1 = (
     "eJztXGtv2zYU/SuCvqwDvKBwl8fWT07qth7yKBJvLVoUBC1dW5wlyiWpPNb1v4/Uw3pakBQvVhJ+Sy7voeVzJIr3XMnfzb+J7SMGls9s"
@@ -362,14 +362,8 @@ RECORDING = Family(
         Step(
             name="1_guards",
             version=1,
-            up={
-                "sqlite": tuple(sql for guard in _GUARDS for sql in guard.up["sqlite"]),
-                "postgres": tuple(sql for guard in _GUARDS for sql in guard.up["postgres"]),
-            },
-            down={
-                "sqlite": tuple(sql for guard in reversed(_GUARDS) for sql in guard.down["sqlite"]),
-                "postgres": tuple(sql for guard in reversed(_GUARDS) for sql in guard.down["postgres"]),
-            },
+            up=all_of(_GUARDS),
+            down=all_of(_GUARDS, down=True),
             state=_STATE_1,
         ),
     ),

@@ -161,10 +161,11 @@ async def _read_keys(db: Db, table: str) -> set[Key]:
 
 
 def _lacking_guards(dialect: Dialect, family: Family, table: str, found: set[str]) -> list[Problem]:
-    expected = {guard.name: guard for guard in family.guards if guard.table == table and guard.up[dialect]}
+    guards = [guard for guard in family.guards if guard.table == table and guard.name and guard.up[dialect]]
     return [
-        Problem("schema_old", table, f"table {table} has no {expected[name].kind[dialect]} {name}")
-        for name in sorted(expected.keys() - found)
+        Problem("schema_old", table, f"table {table} has no {guard.kind[dialect]} {guard.name}")
+        for guard in guards
+        if guard.name not in found
     ]
 
 
