@@ -6,7 +6,6 @@ The law of a repeat: an event whose id is stored in the session already, with th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from jido_tortoise import checks, codec
@@ -16,6 +15,7 @@ from jido_tortoise.adk.values import Actions, Content, Event, Session
 from jido_tortoise.codec.text import is_clean
 from jido_tortoise.database import Dialect
 from jido_tortoise.errors import CorruptRowError, InvalidInputError
+from jido_tortoise.times import check_moment, read_time, stored_time
 
 Key = tuple[str, str, str]
 
@@ -70,29 +70,6 @@ class SessionRow(NamedTuple):
     app: str | None
     user: str | None
     state: str
-
-
-# -- times --------------------------------------------------------------------------------------------------------
-
-
-def stored_time(moment: datetime, dialect: Dialect) -> Any:
-    """Answer an aware datetime as the driver takes it; on SQLite a text of one length, so that texts sort as times."""
-    moment = moment.astimezone(UTC)
-    return moment if dialect == "postgres" else moment.isoformat(" ", "microseconds")
-
-
-def _time_of(stored: Any) -> datetime:
-    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
-    if not isinstance(moment, datetime):
-        raise TypeError(f"{stored!r} is no time")
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-
-
-def check_moment(value: Any, path: str) -> datetime:
-    """Answer the value when it is an aware datetime."""
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidInputError.at(path, "a datetime with a time zone, such as datetime.now(UTC)", value)
-    return value
 
 
 # -- events -------------------------------------------------------------------------------------------------------
@@ -224,7 +201,7 @@ def _made(row: EventRow, content: Content | None, actions: Actions) -> Event:
         fields["long_running_tool_ids"] = codec.loads(row.long_running_tool_ids) or ()
     return Event(
         id=row.id,
-        timestamp=_time_of(row.timestamp),
+        timestamp=read_time(row.timestamp),
         content=content,
         actions=actions,
         partial=bool(row.partial),
@@ -263,7 +240,7 @@ def decode_session(row: SessionRow, app_name: str, events: Sequence[Event]) -> S
         decode_state(row.state, "adk_sessions", key),
     )
     try:
-        created, updated = _time_of(row.inserted_at), _time_of(row.updated_at)
+        created, updated = read_time(row.inserted_at), read_time(row.updated_at)
     except (TypeError, ValueError) as error:
         raise corrupt("adk_sessions", key, f"a time is malformed: {error}") from error
     return Session(
