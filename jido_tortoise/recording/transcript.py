@@ -11,13 +11,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jido_tortoise import checks
 from jido_tortoise.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from jido_tortoise.recording.entities import Event
+from jido_tortoise.recording.entities import Event
 
 #: The types of events that messages are made of.
 MESSAGE_TYPES = (

@@ -29,9 +29,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Something that happened: it becomes an event."""
+    """Something that happened: it becomes an event of that type; of an unknown one, an `error_occurred`."""
 
-    #: One of the event types; any other is recorded as an `error_occurred`.
     type: str
     data: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
