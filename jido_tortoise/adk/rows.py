@@ -6,7 +6,7 @@ The law of a repeat: an event whose id is stored in the session already, with th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from jido_tortoise import checks, codec
@@ -20,17 +20,17 @@ from jido_tortoise.errors import CorruptRowError, InvalidInputError
 Key = tuple[str, str, str]
 
 #: The texts of an event that stand in a column, and how much of each fits there.
-_TEXTS: dict[str, int | None] = {
+TEXTS: dict[str, int | None] = {
     "invocation_id": 255,
     "author": 255,
     "branch": None,
     "error_code": None,
     "error_message": None,
 }
-_MAPS = ("custom_metadata", "usage_metadata", "citation_metadata", "grounding_metadata")
-_FLAGS = ("partial", "turn_complete", "interrupted")
+MAPS = ("custom_metadata", "usage_metadata", "citation_metadata", "grounding_metadata")
+FLAGS = ("partial", "turn_complete", "interrupted")
 #: What is ours in a row's `extra`; the rest is the event's own.
-_OURS = (*_TEXTS, "finish_reason")
+_OURS = (*TEXTS, "finish_reason")
 
 
 class EventRow(NamedTuple):
@@ -81,11 +81,32 @@ def stored_time(moment: datetime, dialect: Dialect) -> Any:
     return moment if dialect == "postgres" else moment.isoformat(" ", "microseconds")
 
 
-def _time_of(stored: Any) -> datetime:
+def time_of(stored: Any) -> datetime:
     moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
     if not isinstance(moment, datetime):
         raise TypeError(f"{stored!r} is no time")
     return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+
+
+def moment_of(seconds: float, path: str) -> datetime:
+    """Answer seconds since 1970 as a datetime, to the microsecond.
+
+    Raises:
+        InvalidInputError: They are no time.
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError) as error:
+        raise InvalidInputError.at(path, "seconds since 1970", seconds) from error
+
+
+def moment_from(seconds: float) -> datetime:
+    """Answer the first microsecond that is not before these seconds since 1970, whatever they are."""
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+        return moment if moment.timestamp() >= seconds else moment + timedelta(microseconds=1)
+    except (OverflowError, OSError, ValueError):
+        return datetime.min.replace(tzinfo=UTC) if seconds < 0 else datetime.max.replace(tzinfo=UTC)
 
 
 def check_moment(value: Any, path: str) -> datetime:
@@ -114,8 +135,8 @@ def encode_event(event: Event, dialect: Dialect) -> EventRow:
         *texts,
         _content_text(event.content),
         codec.dump_map(actions_tree(event.actions, delta), path="event.actions"),
-        *(_map_text(getattr(event, name), f"event.{name}") for name in _MAPS),
-        *(bool(getattr(event, name)) for name in _FLAGS),
+        *(_map_text(getattr(event, name), f"event.{name}") for name in MAPS),
+        *(bool(getattr(event, name)) for name in FLAGS),
         codec.dumps(list(event.long_running_tool_ids), path="event.long_running_tool_ids"),
         stored_time(check_moment(event.timestamp, "event.timestamp"), dialect),
         codec.dump_map(extra, path="event.extra") if extra else "{}",
@@ -142,9 +163,9 @@ def _texts(event: Event) -> tuple[list[str | None], dict[str, Any]]:
         if name in extra:
             raise InvalidInputError.at(f"event.extra.{name}", f"nothing: it is a field, event.{name}", extra[name])
     columns = []
-    for name, most in _TEXTS.items():
+    for name, most in TEXTS.items():
         value = getattr(event, name)
-        column = _fitting(value, most, f"event.{name}")
+        column = fitting(value, most, f"event.{name}")
         columns.append(column)
         if column != value:
             extra[name] = value
@@ -153,7 +174,7 @@ def _texts(event: Event) -> tuple[list[str | None], dict[str, Any]]:
     return columns, extra
 
 
-def _fitting(value: Any, most: int | None, path: str) -> str | None:
+def fitting(value: Any, most: int | None, path: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
@@ -165,7 +186,7 @@ def _fitting(value: Any, most: int | None, path: str) -> str | None:
 def same_event(row: EventRow, stored: Sequence[Any]) -> bool:
     """Tell whether a stored row, its number before it, is this event's."""
     other = EventRow(*stored[1:])
-    json = {"content", "actions", "extra", "long_running_tool_ids", *_MAPS}
+    json = {"content", "actions", "extra", "long_running_tool_ids", *MAPS}
     return all(
         _same_json(mine, theirs) if name in json else mine == theirs
         for name, mine, theirs in zip(EventRow._fields, row, other, strict=True)
@@ -182,7 +203,7 @@ def _same_json(one: object, other: object) -> bool:
 
 
 #: What a malformed row leads to, whatever is wrong with it.
-_MALFORMED = (CorruptRowError, AttributeError, LookupError, TypeError, ValueError)
+MALFORMED = (CorruptRowError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def decode_events(rows: Sequence[Sequence[Any]], key: Key) -> list[Event]:
@@ -191,7 +212,7 @@ def decode_events(rows: Sequence[Sequence[Any]], key: Key) -> list[Event]:
         return []
     try:
         return _events([EventRow(*row[1:]) for row in rows])
-    except _MALFORMED:  # once more, one by one, to say which
+    except MALFORMED:  # once more, one by one, to say which
         return [_event(row, key) for row in rows]
 
 
@@ -207,13 +228,13 @@ def _events(rows: list[EventRow]) -> list[Event]:
 def _event(row: Sequence[Any], key: Key) -> Event:
     try:
         return _events([EventRow(*row[1:])])[0]
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise corrupt("adk_events", key, f"event {row[0]} is malformed: {error}", seq=row[0]) from error
 
 
 def _made(row: EventRow, content: Content | None, actions: Actions) -> Event:
     fields: dict[str, Any] = {}
-    for name, stored in zip(_MAPS, row[8:12], strict=True):
+    for name, stored in zip(MAPS, row[8:12], strict=True):
         if stored is not None:
             fields[name] = dict(codec.loads(stored))
     if row.extra != "{}":
@@ -224,13 +245,13 @@ def _made(row: EventRow, content: Content | None, actions: Actions) -> Event:
         fields["long_running_tool_ids"] = codec.loads(row.long_running_tool_ids) or ()
     return Event(
         id=row.id,
-        timestamp=_time_of(row.timestamp),
+        timestamp=time_of(row.timestamp),
         content=content,
         actions=actions,
         partial=bool(row.partial),
         turn_complete=bool(row.turn_complete),
         interrupted=bool(row.interrupted),
-        **({**dict(zip(_TEXTS, row[1:6], strict=True)), **fields}),
+        **({**dict(zip(TEXTS, row[1:6], strict=True)), **fields}),
     )
 
 
@@ -263,7 +284,7 @@ def decode_session(row: SessionRow, app_name: str, events: Sequence[Event]) -> S
         decode_state(row.state, "adk_sessions", key),
     )
     try:
-        created, updated = _time_of(row.inserted_at), _time_of(row.updated_at)
+        created, updated = time_of(row.inserted_at), time_of(row.updated_at)
     except (TypeError, ValueError) as error:
         raise corrupt("adk_sessions", key, f"a time is malformed: {error}") from error
     return Session(
