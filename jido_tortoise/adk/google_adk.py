@@ -19,7 +19,7 @@ from google.adk.events import Event
 from google.adk.sessions import BaseSessionService, Session
 from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
 
-from jido_tortoise import checks, codec, errors, journal, telemetry
+from jido_tortoise import checks, codec, errors, journal, telemetry, times
 from jido_tortoise.adk import google_events, rows
 from jido_tortoise.adk.rows import Key, SessionRow
 from jido_tortoise.adk.safe_state import safe_state
@@ -255,8 +255,8 @@ async def _revision(db: Db, session: Session) -> int:
     if mine == (last[0][1] if last else None):
         return head.counter
     # One without events may have been read without them; its time is all that it can be known by.
-    known = rows.moment_of(session.last_update_time, "session.last_update_time")
-    if session.events or rows.time_of(head.updated_at) > known:
+    known = times.moment_of(session.last_update_time, "session.last_update_time")
+    if session.events or times.read_time(head.updated_at) > known:
         raise _stale(session)
     return head.counter
 

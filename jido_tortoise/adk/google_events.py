@@ -12,7 +12,7 @@ from typing import Any
 from google.adk.events import Event
 from pydantic_core import to_jsonable_python
 
-from jido_tortoise import checks, codec
+from jido_tortoise import checks, codec, times
 from jido_tortoise.adk import rows
 from jido_tortoise.adk.rows import EventRow, Key
 from jido_tortoise.adk.safe_state import described
@@ -40,7 +40,7 @@ def encode_event(event: Event, delta: Mapping[str, Any], dialect: Dialect) -> Ev
     """
     tree: dict[str, Any] = event.model_dump(mode="json", exclude_none=True, exclude=_APART, fallback=described)
     tree["actions"] = _actions(event, tree["actions"], delta)
-    moment = rows.stored_time(rows.moment_of(event.timestamp, "event.timestamp"), dialect)
+    moment = times.stored_time(times.moment_of(event.timestamp, "event.timestamp"), dialect)
     if tree["node_info"] == {"path": ""}:
         del tree["node_info"]
     content = tree.pop("content", None)
@@ -139,5 +139,5 @@ def _tree(row: EventRow, content: Any, actions: Any, extra: Any) -> dict[str, An
     if row.long_running_tool_ids != "[]":
         tree["long_running_tool_ids"] = codec.loads(row.long_running_tool_ids)
     if "timestamp" not in extra:
-        tree["timestamp"] = rows.time_of(row.timestamp).timestamp()
+        tree["timestamp"] = times.read_time(row.timestamp).timestamp()
     return tree | extra

@@ -6,7 +6,6 @@ The law of a repeat: an event whose id is stored in the session already, with th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from jido_tortoise import checks, codec
@@ -16,6 +15,7 @@ from jido_tortoise.adk.values import Actions, Content, Event, Session
 from jido_tortoise.codec.text import is_clean
 from jido_tortoise.database import Dialect
 from jido_tortoise.errors import CorruptRowError, InvalidInputError
+from jido_tortoise.times import check_moment, read_time, stored_time
 
 Key = tuple[str, str, str]
 
@@ -70,50 +70,6 @@ class SessionRow(NamedTuple):
     app: str | None
     user: str | None
     state: str
-
-
-# -- times --------------------------------------------------------------------------------------------------------
-
-
-def stored_time(moment: datetime, dialect: Dialect) -> Any:
-    """Answer an aware datetime as the driver takes it; on SQLite a text of one length, so that texts sort as times."""
-    moment = moment.astimezone(UTC)
-    return moment if dialect == "postgres" else moment.isoformat(" ", "microseconds")
-
-
-def time_of(stored: Any) -> datetime:
-    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
-    if not isinstance(moment, datetime):
-        raise TypeError(f"{stored!r} is no time")
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-
-
-def moment_of(seconds: float, path: str) -> datetime:
-    """Answer seconds since 1970 as a datetime, to the microsecond.
-
-    Raises:
-        InvalidInputError: They are no time.
-    """
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError, ValueError) as error:
-        raise InvalidInputError.at(path, "seconds since 1970", seconds) from error
-
-
-def moment_from(seconds: float) -> datetime:
-    """Answer the first microsecond that is not before these seconds since 1970, whatever they are."""
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-        return moment if moment.timestamp() >= seconds else moment + timedelta(microseconds=1)
-    except (OverflowError, OSError, ValueError):
-        return datetime.min.replace(tzinfo=UTC) if seconds < 0 else datetime.max.replace(tzinfo=UTC)
-
-
-def check_moment(value: Any, path: str) -> datetime:
-    """Answer the value when it is an aware datetime."""
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidInputError.at(path, "a datetime with a time zone, such as datetime.now(UTC)", value)
-    return value
 
 
 # -- events -------------------------------------------------------------------------------------------------------
@@ -245,7 +201,7 @@ def _made(row: EventRow, content: Content | None, actions: Actions) -> Event:
         fields["long_running_tool_ids"] = codec.loads(row.long_running_tool_ids) or ()
     return Event(
         id=row.id,
-        timestamp=time_of(row.timestamp),
+        timestamp=read_time(row.timestamp),
         content=content,
         actions=actions,
         partial=bool(row.partial),
@@ -284,7 +240,7 @@ def decode_session(row: SessionRow, app_name: str, events: Sequence[Event]) -> S
         decode_state(row.state, "adk_sessions", key),
     )
     try:
-        created, updated = time_of(row.inserted_at), time_of(row.updated_at)
+        created, updated = read_time(row.inserted_at), read_time(row.updated_at)
     except (TypeError, ValueError) as error:
         raise corrupt("adk_sessions", key, f"a time is malformed: {error}") from error
     return Session(
