@@ -4,6 +4,8 @@
     ├── InvalidInputError            (ValueError) refused before the first write: path, expected, got
     │   ├── UnstorableError          a value that the codec has no form for
     │   ├── InvalidEntryError        an entry that is not one
+    │   ├── InvalidRecordError       a session, run, event or artifact that is not one
+    │   ├── InvalidTransitionError   a status that cannot follow the one that is there
     │   ├── InvalidStorageError      what was given is no storage
     │   └── InvalidAgentError        no agent, or an agent without an id
     ├── NotFoundError                (LookupError) nothing is stored under this key
@@ -111,6 +113,18 @@ class InvalidEntryError(InvalidInputError):
     """An entry with a wrong or unknown field."""
 
     reason = "invalid_entry"
+
+
+class InvalidRecordError(InvalidInputError):
+    """A field of a recorded session, run, event or artifact that is not what it must be; `path` says which."""
+
+    reason = "validation_error"
+
+
+class InvalidTransitionError(InvalidInputError):
+    """A status that cannot follow: `from_status`, `to_status`, and `allowed`, those that can."""
+
+    reason = "invalid_transition"
 
 
 class InvalidStorageError(InvalidInputError):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from jido_tortoise import checks, codec
@@ -18,6 +17,7 @@ from jido_tortoise.adk.values import Actions, Content, Event, Session
 from jido_tortoise.codec.text import is_clean
 from jido_tortoise.database import Dialect
 from jido_tortoise.errors import CorruptRowError, InvalidInputError
+from jido_tortoise.times import check_moment, read_time, stored_time
 
 Key = tuple[str, str, str]
 
@@ -79,29 +79,6 @@ class SessionRow(NamedTuple):
     app: str | None
     user: str | None
     state: str
-
-
-# -- times --------------------------------------------------------------------------------------------------------
-
-
-def stored_time(moment: datetime, dialect: Dialect) -> Any:
-    """Answer an aware datetime as the driver takes it; on SQLite a text of one length, so that texts sort as times."""
-    moment = moment.astimezone(UTC)
-    return moment if dialect == "postgres" else moment.isoformat(" ", "microseconds")
-
-
-def _time_of(stored: Any) -> datetime:
-    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
-    if not isinstance(moment, datetime):
-        raise TypeError(f"{stored!r} is no time")
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-
-
-def check_moment(value: Any, path: str) -> datetime:
-    """Answer the value when it is an aware datetime."""
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidInputError.at(path, "a datetime with a time zone, such as datetime.now(UTC)", value)
-    return value
 
 
 # -- events -------------------------------------------------------------------------------------------------------
@@ -225,7 +202,7 @@ def _made(row: Sequence[Any], content: Content | None, actions: Actions) -> Even
     custom, usage, citation, grounding, partial, turn_complete, interrupted, tools, timestamp, extra = rest
     event = _make_event(  # without names, since twenty of them cost as much as all the rest of it
         id,
-        _time_of(timestamp),
+        read_time(timestamp),
         invocation_id,
         author,
         branch,
@@ -281,7 +258,7 @@ def decode_session(row: SessionRow, app_name: str, events: Sequence[Event]) -> S
         decode_state(row.state, "adk_sessions", key),
     )
     try:
-        created, updated = _time_of(row.inserted_at), _time_of(row.updated_at)
+        created, updated = read_time(row.inserted_at), read_time(row.updated_at)
     except (TypeError, ValueError) as error:
         raise corrupt("adk_sessions", key, f"a time is malformed: {error}") from error
     return Session(

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from jido_tortoise import checks, journal, probe, seams, telemetry
+from jido_tortoise import checks, journal, probe, seams, telemetry, times
 from jido_tortoise.adk import routing, rows, statements
 from jido_tortoise.adk.models import COLUMNS, AdkSession
 from jido_tortoise.adk.rows import EventRow, Key, SessionRow
@@ -85,11 +85,11 @@ class AdkSessionStore:
         deltas = routing.split(checks.string_map({} if state is None else state, "state"))
         values, followers = _deltas(deltas, "state")
         values["state"] = values["state"] or "{}"
-        now = seams.to_datetime(seams.now_ms())
+        now = times.now()
         with telemetry.operation("adk_create", session_id=key[2]):
             db = await self._db()
             request = Append(
-                key=key, columns=_NO_ROWS, now=rows.stored_time(now, db.dialect), values=values, must_be_new=True
+                key=key, columns=_NO_ROWS, now=times.stored_time(now, db.dialect), values=values, must_be_new=True
             )
             try:
                 await journal.append(db, SESSIONS, request, None, followers)
@@ -190,7 +190,7 @@ class AdkSessionStore:
         if num_recent_events is not None:
             checks.whole(num_recent_events, "num_recent_events")
         if after is not None:
-            rows.check_moment(after, "after")
+            times.check_moment(after, "after")
         with telemetry.operation("adk_get", session_id=session_id) as span:
             found = await self._read(await self._db(), key, num_recent_events, after)
             span.set(rev=found.rev, count=len(found.events))
@@ -359,7 +359,7 @@ def _stale(request: Append, actual: int) -> ConflictError:
 async def _events(db: Db, head: SessionRow, key: Key, most: int | None, after: datetime | None) -> list[Any] | None:
     """Read the wished events of a session as it was at that head; None when it has changed since."""
     if after is not None:
-        values = _key_values(key) | {"stop": head.rev, "limit": most, "after": rows.stored_time(after, db.dialect)}
+        values = _key_values(key) | {"stop": head.rev, "limit": most, "after": times.stored_time(after, db.dialect)}
         statement = statements.events_after(most is not None, db.schema, db.dialect)
         return (await _all(db, statement, values))[::-1]
     first = head.first_seq if most is None else max(head.first_seq, head.rev - most)

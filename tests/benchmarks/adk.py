@@ -33,9 +33,7 @@ def _delta(number: int) -> dict[str, Any]:
     return {"turn": number, "last_tool": "find_flights"}
 
 
-async def filled(
-    store: AdkSessionStore, session_id: str, length: int, state: dict[str, Any] | None = None
-) -> Session:
+async def filled(store: AdkSessionStore, session_id: str, length: int, state: dict[str, Any] | None = None) -> Session:
     """Make a session with so many events, by the store itself."""
     session = await store.create(**OWNER, session_id=session_id, state=state or {})
     for number in range(length):
@@ -78,8 +76,7 @@ async def append(place: Place, size: Size) -> list[Line]:
         database = await stack.enter_async_context(google.database_service(place))
         ours = {f"ours {n}": appends(store, await filled(store, f"long-{n}", n)) for n in (0, long)}
         theirs = {
-            f"D {n}": google.appends(database, await google.filled(database, f"long-{n}", n), _delta)
-            for n in (0, long)
+            f"D {n}": google.appends(database, await google.filled(database, f"long-{n}", n), _delta) for n in (0, long)
         }
         contenders: dict[str, Call | Prepared] = {"insert": peers.insert(place, _payload()), **ours, **theirs}
         contenders["ours, no delta"] = appends(store, await filled(store, "still", 0), lambda _: {})
@@ -89,8 +86,9 @@ async def append(place: Place, size: Size) -> list[Line]:
             contenders["S"] = google.appends(own, await google.filled(own, "long-0", 0), _delta)
         await place.settle()
         samples = await interleaved(contenders, size.times(200))
-        counts = len(await place.statements(_whole(ours["ours 0"]))), len(
-            await google.statements(database, theirs["D 0"])
+        counts = (
+            len(await place.statements(_whole(ours["ours 0"]))),
+            len(await google.statements(database, theirs["D 0"])),
         )
     return [*_appended(place, samples, long), *_counted(place, counts), *_contrasts(place, samples)]
 
@@ -127,7 +125,9 @@ def _counted(place: Place, counts: tuple[int, int]) -> list[Line]:
 
 def _contrasts(place: Place, samples: Samples) -> list[Line]:
     return [
-        compared("  (append_event without a delta, against the INSERT)", place.name, samples, "ours, no delta", "insert"),
+        compared(
+            "  (append_event without a delta, against the INSERT)", place.name, samples, "ours, no delta", "insert"
+        ),
         compared("  (three scopes, against the INSERT)", place.name, samples, "ours, three scopes", "insert"),
         compared("  (D, against the INSERT)", place.name, samples, "D 0", "insert"),
     ]
