@@ -184,11 +184,11 @@ def _get(store: AdkSessionStore, session_id: str, most: int | None = None) -> Ca
 
 async def recent(place: Place, size: Size) -> list[Line]:
     """The last 20 events, of 100 and of 10,000."""
-    store, lengths = AdkSessionStore(), (100, size.of(10_000))
+    store, lengths = AdkSessionStore(), (size.of(100), size.of(10_000))
     for length in lengths:
         await filled(store, f"long-{length}", length)
     async with google.database_service(place) as database:
-        await google.filled(database, "recent", 100)
+        await google.filled(database, "recent", lengths[0])
         await place.settle()
         contenders = {f"ours {n}": _get(store, f"long-{n}", 20) for n in lengths}
         samples = await interleaved(contenders | {"D": google.get(database, "recent", 20)}, size.times(150))
