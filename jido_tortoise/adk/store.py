@@ -339,16 +339,20 @@ def _deltas(deltas: routing.Deltas, path: str) -> tuple[dict[str, Any], tuple[Fo
 
 
 def _after(session: Session, event: Event, rev: int) -> Session:
-    delta = routing.without_temp(event.actions.state_delta)
-    stored = replace(event, actions=replace(event.actions, state_delta=delta))
     if rev <= session.rev:  # a repeat of what the session has
         return session
-    return replace(
-        session,
+    given = event.actions.state_delta
+    delta = routing.without_temp(given)
+    stored = event if len(delta) == len(given) else replace(event, actions=replace(event.actions, state_delta=delta))
+    return Session(
+        app_name=session.app_name,
+        user_id=session.user_id,
+        id=session.id,
         state={**session.state, **delta},
         events=(*session.events, stored),
         # A copy that lacks the events of others stays one.
         rev=rev if rev == session.rev + 1 else session.rev,
+        created_at=session.created_at,
         last_update_time=event.timestamp,
     )
 
