@@ -169,6 +169,13 @@ async def adk_db(backend: str, db_url: str) -> AsyncIterator[Database]:
         yield database
 
 
+@pytest.fixture
+async def recording_db(backend: str, db_url: str) -> AsyncIterator[Database]:
+    """Like `db`, with the tables of recording and no others."""
+    async with opened(db_url, backend=backend, families=("recording",)) as database:
+        yield database
+
+
 @asynccontextmanager
 async def opened(
     url: str, *, backend: str = "", tables: bool = True, families: tuple[str, ...] = ("agents",), **config: Any
