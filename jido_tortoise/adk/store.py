@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from jido_tortoise.adk.models import COLUMNS, AdkSession
 from jido_tortoise.adk.rows import EventRow, Key, SessionRow
 from jido_tortoise.adk.statements import APP_STATE, SESSIONS, USER_STATE
 from jido_tortoise.adk.values import Event, Session
-from jido_tortoise.database import Db, fetch, in_thread, resolve
+from jido_tortoise.database import Db, resolve
 from jido_tortoise.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -26,7 +25,7 @@ from jido_tortoise.errors import (
     NotFoundError,
 )
 from jido_tortoise.journal import Append, Follower, Refused
-from jido_tortoise.journal.statements import Statement
+from jido_tortoise.journal.running import all_of
 
 #: How often a read or a write is tried when others were at work between its statements.
 _LOOKS = 4
@@ -219,7 +218,7 @@ class AdkSessionStore:
     ) -> tuple[SessionRow, list[Any]]:
         """Read the rows of a session and of the wished events; see `get`. `since` is a time that they may be of too."""
         for left in reversed(range(_LOOKS)):
-            found = await _all(db, statements.head(db.schema, db.dialect), _key_values(key))
+            found = await all_of(db, statements.head(db.schema, db.dialect), _key_values(key))
             if not found:
                 break
             head = SessionRow(*found[0])
@@ -259,7 +258,7 @@ class AdkSessionStore:
             heads = await self.heads(db, app_name, user_id)
             parts: dict[tuple[str, str], list[Any]] = defaultdict(list)
             if events and heads:
-                for user, name, *row in await _all(
+                for user, name, *row in await all_of(
                     db, statements.events_of_all(of_user, db.schema, db.dialect), values
                 ):
                     parts[user, name].append(row)
@@ -281,7 +280,7 @@ class AdkSessionStore:
         """Read the rows of all sessions, without their events; see `list`."""
         values = {"app_name": app_name, "user_id": user_id}
         statement = statements.heads(user_id is not None, db.schema, db.dialect)
-        return [SessionRow(*row) for row in await _all(db, statement, values)]
+        return [SessionRow(*row) for row in await all_of(db, statement, values)]
 
     async def _listed(self, db: Db, head: SessionRow, app_name: str, found: Sequence[Any] | None) -> Session:
         key = (app_name, head.user_id, head.id)
@@ -302,7 +301,7 @@ class AdkSessionStore:
 
     async def _shared(self, db: Db, app_name: str, user_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         values = {"app_name": app_name, "user_id": user_id}
-        ((app, user),) = await _all(db, statements.states(db.schema, db.dialect), values)
+        ((app, user),) = await all_of(db, statements.states(db.schema, db.dialect), values)
         return (
             rows.decode_state(app, "adk_app_states", (app_name,)),
             rows.decode_state(user, "adk_user_states", (app_name, user_id)),
@@ -389,11 +388,11 @@ async def _events(
     if after is not None:
         values |= {"after": times.stored_time(after, db.dialect)}
         statement = statements.events_after(most is not None, db.schema, db.dialect)
-        return (await _all(db, statement, values))[::-1]
+        return (await all_of(db, statement, values))[::-1]
     if since is not None:
         values |= {"since": since, "after": times.stored_time(times.moment_from(since), db.dialect)}
         statement = statements.events_since(most is not None, db.schema, db.dialect)
-        return (await _all(db, statement, values))[::-1]
+        return (await all_of(db, statement, values))[::-1]
     first = head.first_seq if most is None else max(head.first_seq, head.rev - most)
     if first >= head.rev:
         return []
@@ -408,13 +407,3 @@ def _lacking(head: SessionRow, key: Key) -> JidoError:
         f"the session says that it has the events {head.first_seq} to {head.rev - 1}, but some are not there",
         reason="invalid_session_revision",
     )
-
-
-async def _all(db: Db, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
-    if db.dialect == "postgres":
-        return await fetch(db, statement.sql, statement.args(values))
-
-    def job(connection: sqlite3.Connection) -> list[Any]:
-        return [tuple(row) for row in connection.execute(statement.sql, dict(values))]
-
-    return await in_thread(db, job)

@@ -24,7 +24,7 @@ from jido_tortoise.agents.storage import (
     ThreadWrite,
 )
 from jido_tortoise.agents.thread import Entry, Thread
-from jido_tortoise.database import Db, all_rows, fetch, in_thread, resolve, transaction
+from jido_tortoise.database import Db, resolve, transaction
 from jido_tortoise.driver_errors import ConstraintError
 from jido_tortoise.errors import (
     AlreadyExistsError,
@@ -36,6 +36,7 @@ from jido_tortoise.errors import (
     shown,
 )
 from jido_tortoise.journal import Append, Head, Refused, Sibling, Written
+from jido_tortoise.journal.running import all_of
 from jido_tortoise.journal.statements import Statement
 
 _CAPABILITIES: frozenset[Capability] = frozenset(
@@ -376,7 +377,7 @@ class TortoiseStorage:
         values |= {"after_ms": after_ms, "after_hash": after_hash}
         with telemetry.operation("list_checkpoints", agent_type=agent_type) as span:
             db = await self._db()
-            rows = await _all(db, statements.page(filters, after is not None, db.schema, db.dialect), values)
+            rows = await all_of(db, statements.page(filters, after is not None, db.schema, db.dialect), values)
             span.set(count=min(len(rows), limit))
         return _page(rows, limit, agent_type, partition)
 
@@ -590,13 +591,5 @@ def _info(row: Any) -> CheckpointInfo:
 
 
 async def _one(db: Db, statement: Statement, values: Mapping[str, Any], *, write: bool = False) -> Any:
-    rows = await _all(db, statement, values, write=write)
+    rows = await all_of(db, statement, values, write=write)
     return rows[0] if rows else None
-
-
-async def _all(db: Db, statement: Statement, values: Mapping[str, Any], *, write: bool = False) -> list[Any]:
-    if db.dialect == "postgres":
-        return await fetch(db, statement.sql, statement.args(values), savepoint=write)
-
-    given = dict(values)
-    return await in_thread(db, lambda connection: all_rows(connection, statement.sql, given), write=write)
