@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from jido_tortoise import checks, journal, probe, seams, telemetry, times
 from jido_tortoise.adk import routing, rows, statements
@@ -29,8 +28,6 @@ from jido_tortoise.journal.running import all_of
 
 #: How often a read or a write is tried when others were at work between its statements.
 _LOOKS = 4
-#: Which schemas of which connection are known to hold our tables.
-_probed: WeakKeyDictionary[Any, set[str | None]] = WeakKeyDictionary()
 
 
 class AdkSessionStore:
@@ -58,10 +55,7 @@ class AdkSessionStore:
     async def connected(self) -> Db:
         """Answer the connection, once it is known to have our tables; for what is built on the store."""
         db = resolve(self.connection, AdkSession, schema=self.schema, timeout=self.timeout)
-        known = _probed.get(db.root)
-        if known is None or self.schema not in known:
-            await probe.check(db, COLUMNS)
-            _probed.setdefault(db.root, set()).add(self.schema)
+        await probe.check_once(db, COLUMNS)
         return db
 
     # -- writing --------------------------------------------------------------------------------------------------

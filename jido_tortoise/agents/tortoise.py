@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, final, overload
-from weakref import WeakKeyDictionary
 
 from jido_tortoise import checks, codec, journal, probe, seams, telemetry
 from jido_tortoise.agents import keys, rules, statements
@@ -44,8 +43,6 @@ _CAPABILITIES: frozenset[Capability] = frozenset(
 )
 #: How often a write is tried when a second look finds nothing that refuses it: others were at work in between.
 _LOOKS = 3
-#: Which schemas of which connection are known to hold our tables.
-_probed: WeakKeyDictionary[Any, set[str | None]] = WeakKeyDictionary()
 
 
 class TortoiseStorage:
@@ -86,10 +83,7 @@ class TortoiseStorage:
 
     async def _db(self) -> Db:
         db = resolve(self.connection, JidoCheckpoint, schema=self.schema, timeout=self.timeout)
-        known = _probed.get(db.root)
-        if known is None or self.schema not in known:
-            await probe.check(db, COLUMNS)
-            _probed.setdefault(db.root, set()).add(self.schema)
+        await probe.check_once(db, COLUMNS)
         return db
 
     # -- checkpoints ----------------------------------------------------------------------------------------------

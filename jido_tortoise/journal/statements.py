@@ -259,7 +259,7 @@ def read_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Stat
 
 @lru_cache(maxsize=64)
 def look(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
-    """Read the head, and beside it the rows with these ids, in the order of their numbers; of what is missing, NULLs."""
+    """Read the head, and beside it the rows with these ids, in order; of what is missing, NULLs."""
     row_id = table.row[0].name
     given = f"= ANY(:rows_{row_id})" if dialect == "postgres" else "IN (SELECT value FROM json_each(:ids))"
     sql = (
