@@ -6,7 +6,7 @@ indexes and constraints, so that either way leads to the same schema. `docs/upgr
 
 from __future__ import annotations
 
-from jido_tortoise.schema.steps import Family, Guard, Step
+from jido_tortoise.schema.steps import Family, Guard, Step, all_of, uncompressed
 
 _STATE_1 = (
     "eJztW21v2zYQ/iuEP6WAF3TO0mT7Zqde6yGxh1jdigaBQEu0xUWiFJHKC7r89x0pWa+2IzlOomb8YljHe0jqOR2PPJ2+d/6htm9i+2q/b1/1"
@@ -182,6 +182,13 @@ $jido$""",
     },
 )
 
+_GUARDS = (
+    _NEVER_CHANGE,
+    uncompressed("adk_sessions", "state"),
+    uncompressed("adk_app_states", "state"),
+    uncompressed("adk_user_states", "state"),
+)
+
 ADK = Family(
     name="adk",
     models="jido_tortoise.adk.models",
@@ -193,7 +200,7 @@ ADK = Family(
             down={"sqlite": _DROP_TABLES, "postgres": _DROP_TABLES},
             state=_STATE_1,
         ),
-        Step(name="1_guards", version=1, up=_NEVER_CHANGE.up, down=_NEVER_CHANGE.down, state=_STATE_1),
+        Step(name="1_guards", version=1, up=all_of(_GUARDS), down=all_of(_GUARDS, down=True), state=_STATE_1),
     ),
-    guards=(_NEVER_CHANGE,),
+    guards=_GUARDS,
 )
