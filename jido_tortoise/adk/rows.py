@@ -22,17 +22,17 @@ from jido_tortoise.times import check_moment, read_time, stored_time
 Key = tuple[str, str, str]
 
 #: The texts of an event that stand in a column, and how much of each fits there.
-_TEXTS: dict[str, int | None] = {
+TEXTS: dict[str, int | None] = {
     "invocation_id": 255,
     "author": 255,
     "branch": None,
     "error_code": None,
     "error_message": None,
 }
-_MAPS = ("custom_metadata", "usage_metadata", "citation_metadata", "grounding_metadata")
-_FLAGS = ("partial", "turn_complete", "interrupted")
+MAPS = ("custom_metadata", "usage_metadata", "citation_metadata", "grounding_metadata")
+FLAGS = ("partial", "turn_complete", "interrupted")
 #: What is ours in a row's `extra`; the rest is the event's own.
-_OURS = (*_TEXTS, "finish_reason")
+_OURS = (*TEXTS, "finish_reason")
 
 
 _make_event = maker(Event)
@@ -100,8 +100,8 @@ def encode_event(event: Event, dialect: Dialect) -> EventRow:
         *texts,
         _content_text(event.content),
         codec.dump_map(actions_tree(event.actions, delta), path="event.actions"),
-        *(_map_text(getattr(event, name), f"event.{name}") for name in _MAPS),
-        *(bool(getattr(event, name)) for name in _FLAGS),
+        *(_map_text(getattr(event, name), f"event.{name}") for name in MAPS),
+        *(bool(getattr(event, name)) for name in FLAGS),
         codec.dumps(list(event.long_running_tool_ids), path="event.long_running_tool_ids"),
         stored_time(check_moment(event.timestamp, "event.timestamp"), dialect),
         codec.dump_map(extra, path="event.extra") if extra else "{}",
@@ -128,9 +128,9 @@ def _texts(event: Event) -> tuple[list[str | None], dict[str, Any]]:
         if name in extra:
             raise InvalidInputError.at(f"event.extra.{name}", f"nothing: it is a field, event.{name}", extra[name])
     columns = []
-    for name, most in _TEXTS.items():
+    for name, most in TEXTS.items():
         value = getattr(event, name)
-        column = _fitting(value, most, f"event.{name}")
+        column = fitting(value, most, f"event.{name}")
         columns.append(column)
         if column != value:
             extra[name] = value
@@ -139,7 +139,7 @@ def _texts(event: Event) -> tuple[list[str | None], dict[str, Any]]:
     return columns, extra
 
 
-def _fitting(value: Any, most: int | None, path: str) -> str | None:
+def fitting(value: Any, most: int | None, path: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
@@ -151,7 +151,7 @@ def _fitting(value: Any, most: int | None, path: str) -> str | None:
 def same_event(row: EventRow, stored: Sequence[Any]) -> bool:
     """Tell whether a stored row, its number before it, is this event's."""
     other = EventRow(*stored[1:])
-    json = {"content", "actions", "extra", "long_running_tool_ids", *_MAPS}
+    json = {"content", "actions", "extra", "long_running_tool_ids", *MAPS}
     return all(
         _same_json(mine, theirs) if name in json else mine == theirs
         for name, mine, theirs in zip(EventRow._fields, row, other, strict=True)
@@ -168,7 +168,7 @@ def _same_json(one: object, other: object) -> bool:
 
 
 #: What a malformed row leads to, whatever is wrong with it.
-_MALFORMED = (CorruptRowError, AttributeError, LookupError, TypeError, ValueError)
+MALFORMED = (CorruptRowError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def decode_events(rows: Sequence[Sequence[Any]], key: Key) -> list[Event]:
@@ -177,7 +177,7 @@ def decode_events(rows: Sequence[Sequence[Any]], key: Key) -> list[Event]:
         return []
     try:
         return _events(rows)
-    except _MALFORMED:  # once more, one by one, to say which
+    except MALFORMED:  # once more, one by one, to say which
         return [_event(row, key) for row in rows]
 
 
@@ -193,7 +193,7 @@ def _events(rows: Sequence[Sequence[Any]]) -> list[Event]:
 def _event(row: Sequence[Any], key: Key) -> Event:
     try:
         return _events([row])[0]
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise corrupt("adk_events", key, f"event {row[0]} is malformed: {error}", seq=row[0]) from error
 
 

@@ -89,7 +89,13 @@ def _follower(name: str, table: str, key: tuple[Column, ...], delta: str) -> Fol
 APP_STATE = _follower("app", "adk_app_states", (_APP,), "app_state")
 USER_STATE = _follower("user", "adk_user_states", (_APP, _USER), "user_state")
 
-_PARAMETERS = (*_KEY, Column("stop", "bigint"), Column("after", "timestamptz"), Column("limit", "bigint"))
+_PARAMETERS = (
+    *_KEY,
+    Column("stop", "bigint"),
+    Column("after", "timestamptz"),
+    Column("since", "double precision"),
+    Column("limit", "bigint"),
+)
 _BESIDE = (
     "LEFT JOIN {schema}adk_app_states AS a ON a.app_name = t.app_name"
     " LEFT JOIN {schema}adk_user_states AS u ON u.app_name = t.app_name AND u.user_id = t.user_id"
@@ -139,11 +145,30 @@ def events_of_all(of_user: bool, schema: str | None, dialect: Dialect) -> Statem
 @lru_cache(maxsize=16)
 def events_after(limited: bool, schema: str | None, dialect: Dialect) -> Statement:
     """Read a session's events below :stop that are later than :after, the last one first."""
+    return _events_where("timestamp > :after", limited, schema, dialect)
+
+
+@lru_cache(maxsize=16)
+def events_since(limited: bool, schema: str | None, dialect: Dialect) -> Statement:
+    """Read a session's events below :stop from :since on, the last one first.
+
+    Events of google-adk have their exact time in `extra`, finer than the column; for the others :after is the first
+    microsecond that is not before :since.
+    """
+    exact, kind = {
+        "postgres": ("(extra->>'timestamp')::float8", "jsonb_typeof(extra->'timestamp') = 'number'"),
+        "sqlite": ("json_extract(extra, '$.timestamp')", "json_type(extra, '$.timestamp') IN ('integer', 'real')"),
+    }[dialect]
+    where = f"CASE WHEN {kind} THEN {exact} >= :since ELSE timestamp >= :after END"
+    return _events_where(where, limited, schema, dialect)
+
+
+def _events_where(condition: str, limited: bool, schema: str | None, dialect: Dialect) -> Statement:
     limit = " LIMIT :limit" if limited else ""
     sql = (
         f"SELECT seq, {_shown('', dialect)} FROM {{schema}}adk_events"
         " WHERE app_name = :app_name AND user_id = :user_id AND session_id = :id AND seq < :stop"
-        f" AND timestamp > :after ORDER BY seq DESC{limit}"
+        f" AND {condition} ORDER BY seq DESC{limit}"
     )
     return _finished(sql, schema, dialect)
 

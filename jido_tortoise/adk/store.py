@@ -56,7 +56,8 @@ class AdkSessionStore:
     def __repr__(self) -> str:
         return f"AdkSessionStore(connection={self.connection!r}, schema={self.schema!r}, timeout={self.timeout!r})"
 
-    async def _db(self) -> Db:
+    async def connected(self) -> Db:
+        """Answer the connection, once it is known to have our tables; for what is built on the store."""
         db = resolve(self.connection, AdkSession, schema=self.schema, timeout=self.timeout)
         known = _probed.get(db.root)
         if known is None or self.schema not in known:
@@ -87,7 +88,7 @@ class AdkSessionStore:
         values["state"] = values["state"] or "{}"
         now = times.now()
         with telemetry.operation("adk_create", session_id=key[2]):
-            db = await self._db()
+            db = await self.connected()
             request = Append(
                 key=key, columns=_NO_ROWS, now=times.stored_time(now, db.dialect), values=values, must_be_new=True
             )
@@ -124,22 +125,29 @@ class AdkSessionStore:
         if event.partial:
             return session
         with telemetry.operation("adk_append_event", session_id=key[2]) as span:
-            db = await self._db()
+            db = await self.connected()
             row = rows.encode_event(event, db.dialect)
-            deltas = routing.split(event.actions.state_delta)
-            values, followers = _deltas(deltas, "event.actions.state_delta")
             expected = session.rev if check_stale else None
-            request = Append(
-                key=key,
-                columns=[(value,) for value in row],
-                now=row.timestamp,
-                values=values,
-                must_exist=True,
-                expected=expected,
-            )
-            rev = await self._append(db, request, followers, row)
+            rev = await self.append_row(db, key, row, event.actions.state_delta, expected=expected)
             span.set(rev=rev)
         return _after(session, event, rev)
+
+    async def append_row(
+        self,
+        db: Db,
+        key: Key,
+        row: EventRow,
+        delta: Mapping[str, Any],
+        extra: str = "{}",
+        *,
+        expected: int | None = None,
+    ) -> int:
+        """Store an event's row with its delta, and answer the session's revision after it; see `append_event`."""
+        values, followers = _deltas(routing.split(delta), "event.actions.state_delta")
+        values["extra"] = extra
+        columns = [(value,) for value in row]
+        request = Append(key=key, columns=columns, now=row.timestamp, values=values, must_exist=True, expected=expected)
+        return await self._append(db, request, followers, row)
 
     async def _append(self, db: Db, request: Append, followers: tuple[Follower, ...], row: EventRow) -> int:
         for _ in range(_LOOKS):
@@ -160,7 +168,7 @@ class AdkSessionStore:
         """Remove a session and its events, together; nothing happens when there is none. Shared state stays."""
         key = _key(app_name, user_id, session_id)
         with telemetry.operation("adk_delete", session_id=session_id):
-            await journal.delete(await self._db(), SESSIONS, key)
+            await journal.delete(await self.connected(), SESSIONS, key)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -192,19 +200,32 @@ class AdkSessionStore:
         if after is not None:
             times.check_moment(after, "after")
         with telemetry.operation("adk_get", session_id=session_id) as span:
-            found = await self._read(await self._db(), key, num_recent_events, after)
+            found = await self._read(await self.connected(), key, num_recent_events, after)
             span.set(rev=found.rev, count=len(found.events))
             return found
 
-    async def _read(self, db: Db, key: Key, most: int | None, after: datetime | None) -> Session:
+    async def _read(self, db: Db, key: Key, most: int | None = None, after: datetime | None = None) -> Session:
+        head, events = await self.read(db, key, most, after)
+        return rows.decode_session(head, key[0], rows.decode_events(events, key))
+
+    async def read(
+        self,
+        db: Db,
+        key: Key,
+        most: int | None = None,
+        after: datetime | None = None,
+        *,
+        since: float | None = None,
+    ) -> tuple[SessionRow, list[Any]]:
+        """Read the rows of a session and of the wished events; see `get`. `since` is a time that they may be of too."""
         for left in reversed(range(_LOOKS)):
             found = await _all(db, statements.head(db.schema, db.dialect), _key_values(key))
             if not found:
                 break
             head = SessionRow(*found[0])
-            events = await _events(db, head, key, most, after)
+            events = await _events(db, head, key, most, after, since)
             if events is not None:
-                return rows.decode_session(head, key[0], rows.decode_events(events, key))
+                return head, events
             if not left:
                 raise _lacking(head, key)
         raise _missing(key)
@@ -233,11 +254,9 @@ class AdkSessionStore:
             checks.text(user_id, "user_id")
         values = {"app_name": app_name, "user_id": user_id}
         with telemetry.operation("adk_list", app_name=app_name) as span:
-            db = await self._db()
+            db = await self.connected()
             of_user = user_id is not None
-            heads = [
-                SessionRow(*row) for row in await _all(db, statements.heads(of_user, db.schema, db.dialect), values)
-            ]
+            heads = await self.heads(db, app_name, user_id)
             parts: dict[tuple[str, str], list[Any]] = defaultdict(list)
             if events and heads:
                 for user, name, *row in await _all(
@@ -258,13 +277,19 @@ class AdkSessionStore:
             span.set(count=len(sessions))
             return sessions
 
+    async def heads(self, db: Db, app_name: str, user_id: str | None) -> Sequence[SessionRow]:
+        """Read the rows of all sessions, without their events; see `list`."""
+        values = {"app_name": app_name, "user_id": user_id}
+        statement = statements.heads(user_id is not None, db.schema, db.dialect)
+        return [SessionRow(*row) for row in await _all(db, statement, values)]
+
     async def _listed(self, db: Db, head: SessionRow, app_name: str, found: Sequence[Any] | None) -> Session:
         key = (app_name, head.user_id, head.id)
         if found is None:
             return rows.decode_session(head, app_name, ())
         mine = [row for row in found if head.first_seq <= row[0] < head.rev]
         if len(mine) != head.rev - head.first_seq:  # it was deleted or made anew between the two statements
-            return await self._read(db, key, None, None)
+            return await self._read(db, key)
         return rows.decode_session(head, app_name, rows.decode_events(mine, key))
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
@@ -272,7 +297,7 @@ class AdkSessionStore:
         checks.text(app_name, "app_name")
         checks.text(user_id, "user_id")
         with telemetry.operation("adk_get_user_state", app_name=app_name):
-            _, user = await self._shared(await self._db(), app_name, user_id)
+            _, user = await self._shared(await self.connected(), app_name, user_id)
             return user
 
     async def _shared(self, db: Db, app_name: str, user_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -356,11 +381,18 @@ def _stale(request: Append, actual: int) -> ConflictError:
     )
 
 
-async def _events(db: Db, head: SessionRow, key: Key, most: int | None, after: datetime | None) -> list[Any] | None:
+async def _events(
+    db: Db, head: SessionRow, key: Key, most: int | None, after: datetime | None, since: float | None
+) -> list[Any] | None:
     """Read the wished events of a session as it was at that head; None when it has changed since."""
+    values = _key_values(key) | {"stop": head.rev, "limit": most}
     if after is not None:
-        values = _key_values(key) | {"stop": head.rev, "limit": most, "after": times.stored_time(after, db.dialect)}
+        values |= {"after": times.stored_time(after, db.dialect)}
         statement = statements.events_after(most is not None, db.schema, db.dialect)
+        return (await _all(db, statement, values))[::-1]
+    if since is not None:
+        values |= {"since": since, "after": times.stored_time(times.moment_from(since), db.dialect)}
+        statement = statements.events_since(most is not None, db.schema, db.dialect)
         return (await _all(db, statement, values))[::-1]
     first = head.first_seq if most is None else max(head.first_seq, head.rev - most)
     if first >= head.rev:
