@@ -144,7 +144,7 @@ def _texts(event: Event) -> tuple[list[str | None], dict[str, Any]]:
     columns = []
     for name, most in _TEXTS.items():
         value = getattr(event, name)
-        column = _fitting(value, most, f"event.{name}")
+        column = fitting(value, most, f"event.{name}")
         columns.append(column)
         if column != value:
             extra[name] = value
@@ -153,7 +153,7 @@ def _texts(event: Event) -> tuple[list[str | None], dict[str, Any]]:
     return columns, extra
 
 
-def _fitting(value: Any, most: int | None, path: str) -> str | None:
+def fitting(value: Any, most: int | None, path: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):

@@ -26,6 +26,12 @@ _STATE = {
     "sqlite": "CASE WHEN :state IS NULL THEN t.state ELSE adk_merged(t.state, :state) END",
 }
 
+#: What an append brings is merged in; most bring nothing.
+_EXTRA = {
+    "postgres": "CASE WHEN :extra = '{}' THEN t.extra ELSE t.extra || :extra END",
+    "sqlite": "CASE WHEN :extra = '{}' THEN t.extra ELSE adk_merged(t.extra, :extra) END",
+}
+
 #: The tables of sessions as a journal.
 SESSIONS = JournalTable(
     head="adk_sessions",
@@ -54,7 +60,7 @@ SESSIONS = JournalTable(
     ),
     touched=(
         Touch(Column("state", "jsonb"), _STATE),
-        Touch(Column("extra", "jsonb"), {"postgres": ":extra", "sqlite": ":extra"}),
+        Touch(Column("extra", "jsonb"), _EXTRA),
     ),
     created_at=Column("inserted_at", "timestamptz"),
     updated_at=Column("updated_at", "timestamptz"),

@@ -18,8 +18,8 @@ from tests.migration.hosts import Place
 FROZEN = {
     ("agents", "sqlite", 1): "bc70015697a2fe3f",
     ("agents", "postgres", 1): "e17386e4e636cf89",
-    ("adk", "sqlite", 1): "cb46136ad58c4a15",
-    ("adk", "postgres", 1): "aa761b20d3d19657",
+    ("adk", "sqlite", 1): "ad2fbdf15a309bb9",
+    ("adk", "postgres", 1): "5feac03805739dd8",
 }
 
 OURS = {"jido_checkpoints", "jido_threads", "jido_thread_entries"}
