@@ -19,6 +19,10 @@ from tortoise.context import TortoiseContext
 
 from jido_tortoise_testing.postgres import URL_VARIABLE, PostgresServer, fresh_database
 
+pytest_plugins = ["tests.installing"]
+# The tests of a service with settings of its own, which tests/toolkit/test_host.py runs.
+collect_ignore = ["toolkit/host"]
+
 _BACKENDS = ("sqlite-memory", "sqlite-file", "postgres")
 _server = pytest.StashKey[PostgresServer]()
 

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from jido_tortoise import checks, codec, journal, seams, telemetry
+from jido_tortoise import checks, codec, journal, seams, telemetry, times
 from jido_tortoise.adk import care_statements, rows, undoing
 from jido_tortoise.adk.holes import Holes, extra_of, holes_of
 from jido_tortoise.adk.keys import key_values, no_session, session_key
@@ -28,7 +28,8 @@ class SessionCare:
 
     __slots__ = ()
 
-    async def _db(self) -> Db:
+    async def connected(self) -> Db:
+        """Answer the connection."""
         raise NotImplementedError  # pragma: no cover - the store's own
 
     async def get(self, *, app_name: str, user_id: str, session_id: str) -> Session:
@@ -80,7 +81,7 @@ class SessionCare:
         )
         checks.whole(batch, "batch", least=1)
         with telemetry.operation("adk_prune", app_name=app_name) as span:
-            pruned = await prune(await self._db(), rules, batch=batch, dry_run=dry_run)
+            pruned = await prune(await self.connected(), rules, batch=batch, dry_run=dry_run)
             span.set(sessions=pruned.sessions, count=pruned.events)
         return pruned
 
@@ -95,7 +96,7 @@ class SessionCare:
         key = session_key(app_name, user_id, session_id)
         column = rows.fitting(invocation_id, 255, "invocation_id")
         with telemetry.operation("adk_delete_invocation", session_id=session_id) as span:
-            async with transaction(await self._db()) as db:
+            async with transaction(await self.connected()) as db:
                 head = await _locked(db, key)
                 numbers = await _numbers_of(db, key, column, invocation_id)
                 if numbers:
@@ -137,11 +138,13 @@ class SessionCare:
         target = session_key(app_name, user_id, seams.new_id("") if new_session_id is None else new_session_id)
         stop = None if until is None else checks.whole(until, "until")
         with telemetry.operation("adk_copy", session_id=session_id):
-            async with transaction(await self._db()) as db:
+            async with transaction(await self.connected()) as db:
                 head = await _locked(db, source)
                 await _copy(db, source, target, stop)
                 if stop is not None and stop < head.rev:
                     await _take_back(db, source, target, head)
+                elif head.extra:
+                    await _set(db, target, head.state, head.holes.into())
                 # Within it: a copy that is told to have failed must not be there.
                 return await self.get(app_name=app_name, user_id=user_id, session_id=target[2])
 
@@ -218,7 +221,7 @@ async def _set(db: Db, key: Key, state: str, extra: str) -> None:
 
 
 async def _copy(db: Db, source: Key, target: Key, stop: int | None) -> None:
-    now = rows.stored_time(seams.to_datetime(seams.now_ms()), db.dialect)
+    now = times.stored_time(times.now(), db.dialect)
     try:
         await journal.copy(db, SESSIONS, source, target, stop=stop, now=now)
     except ConstraintError as error:
@@ -236,7 +239,7 @@ async def _take_back(db: Db, source: Key, target: Key, head: _Head) -> None:
     values, absent = undoing.before(events[:kept], events[kept:])
     own = {**rows.decode_state(head.state, "adk_sessions", source), **values}
     left = codec.dump_map({name: value for name, value in own.items() if name not in absent})
-    await _set(db, target, left, head.holes.within(0, copied.rev).into(head.extra))
+    await _set(db, target, left, head.holes.within(0, copied.rev).into())
 
 
 def _rewinding(session: Session, invocation_id: str, event_id: str) -> Event:

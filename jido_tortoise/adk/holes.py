@@ -5,8 +5,9 @@ So an event that is deleted and one that is lost are told apart: what is neither
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from jido_tortoise import checks, codec
@@ -51,7 +52,7 @@ class Holes:
                 merged.append((first, last))
         return Holes(tuple(merged))
 
-    def into(self, extra: dict[str, Any]) -> str:
+    def into(self, extra: Mapping[str, Any] = MappingProxyType({})) -> str:
         """Answer a row's `extra` with these holes, as JSON."""
         others = {name: value for name, value in extra.items() if name != _NAME}
         return codec.dump_map({**others, **({_NAME: [list(pair) for pair in self.ranges]} if self.ranges else {})})

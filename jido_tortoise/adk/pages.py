@@ -10,7 +10,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from jido_tortoise import checks, codec, telemetry
+from jido_tortoise import checks, codec, telemetry, times
 from jido_tortoise.adk import care_statements, routing, rows
 from jido_tortoise.adk.rows import SessionRow
 from jido_tortoise.adk.values import Session
@@ -38,7 +38,8 @@ class SessionPages:
 
     __slots__ = ()
 
-    async def _db(self) -> Db:
+    async def connected(self) -> Db:
+        """Answer the connection."""
         raise NotImplementedError  # pragma: no cover - the store's own
 
     async def page_sessions(
@@ -91,7 +92,7 @@ class SessionPages:
             "oldest": not newest_first,
         }
         with telemetry.operation("adk_page_sessions", app_name=app_name) as span:
-            db = await self._db()
+            db = await self.connected()
             values = {"app_name": app_name, "user_id": user_id, "where": given, "limit": limit + 1}
             values |= {"place_id": place_id, "place_at": _moment(place_at, db)}
             values |= {"after": _stored(updated_after, db), "before": _stored(updated_before, db)}
@@ -113,7 +114,7 @@ def _check(app_name: str, user_id: str | None, after: datetime | None, before: d
         checks.text(user_id, "user_id")
     for name, moment in (("updated_after", after), ("updated_before", before)):
         if moment is not None:
-            rows.check_moment(moment, name)
+            times.check_moment(moment, name)
 
 
 def _conditions(where: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,11 +150,11 @@ _FUNCTIONS = {"adk_holds": (2, _holds_safely)}
 
 
 def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else str(rows.stored_time(moment, "sqlite"))
+    return None if moment is None else str(times.stored_time(moment, "sqlite"))
 
 
 def _stored(moment: datetime | None, db: Db) -> Any:
-    return None if moment is None else rows.stored_time(moment, db.dialect)
+    return None if moment is None else times.stored_time(moment, db.dialect)
 
 
 def _moment(place: str | None, db: Db) -> Any:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from jido_tortoise import checks, journal
-from jido_tortoise.adk import care_statements, rows
+from jido_tortoise import checks, journal, times
+from jido_tortoise.adk import care_statements
 from jido_tortoise.adk.holes import NO_HOLES, Holes, holes_of
 from jido_tortoise.adk.statements import SESSIONS
 from jido_tortoise.database import Db, transaction
@@ -49,7 +49,7 @@ class Rules:
             checks.text(self.user_id, "user_id")
         for name in ("sessions_before", "events_before"):
             if (moment := getattr(self, name)) is not None:
-                rows.check_moment(moment, name)
+                times.check_moment(moment, name)
         for name in ("keep_sessions", "keep_events"):
             if (count := getattr(self, name)) is not None:
                 checks.whole(count, name)
@@ -227,7 +227,7 @@ def _seen(row: Sequence[Any]) -> Seen:
 
 
 def _stored(moment: datetime | None, db: Db) -> Any:
-    return None if moment is None else rows.stored_time(moment, db.dialect)
+    return None if moment is None else times.stored_time(moment, db.dialect)
 
 
 def _array(db: Db, values: list[Any]) -> Any:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from jido_tortoise import checks, journal, probe, seams, telemetry
+from jido_tortoise import checks, journal, probe, seams, telemetry, times
 from jido_tortoise.adk import routing, rows, statements
 from jido_tortoise.adk.care import SessionCare
 from jido_tortoise.adk.holes import Holes, holes_of
@@ -59,7 +59,8 @@ class AdkSessionStore(SessionPages, SessionCare):
     def __repr__(self) -> str:
         return f"AdkSessionStore(connection={self.connection!r}, schema={self.schema!r}, timeout={self.timeout!r})"
 
-    async def _db(self) -> Db:
+    async def connected(self) -> Db:
+        """Answer the connection, once it is known to have our tables; for what is built on the store."""
         db = resolve(self.connection, AdkSession, schema=self.schema, timeout=self.timeout)
         known = _probed.get(db.root)
         if known is None or self.schema not in known:
@@ -88,11 +89,11 @@ class AdkSessionStore(SessionPages, SessionCare):
         deltas = routing.split(checks.string_map({} if state is None else state, "state"))
         values, followers = _deltas(deltas, "state")
         values["state"] = values["state"] or "{}"
-        now = seams.to_datetime(seams.now_ms())
+        now = times.now()
         with telemetry.operation("adk_create", session_id=key[2]):
-            db = await self._db()
+            db = await self.connected()
             request = Append(
-                key=key, columns=_NO_ROWS, now=rows.stored_time(now, db.dialect), values=values, must_be_new=True
+                key=key, columns=_NO_ROWS, now=times.stored_time(now, db.dialect), values=values, must_be_new=True
             )
             try:
                 await journal.append(db, SESSIONS, request, None, followers)
@@ -127,22 +128,29 @@ class AdkSessionStore(SessionPages, SessionCare):
         if event.partial:
             return session
         with telemetry.operation("adk_append_event", session_id=key[2]) as span:
-            db = await self._db()
+            db = await self.connected()
             row = rows.encode_event(event, db.dialect)
-            deltas = routing.split(event.actions.state_delta)
-            values, followers = _deltas(deltas, "event.actions.state_delta")
             expected = session.rev if check_stale else None
-            request = Append(
-                key=key,
-                columns=[(value,) for value in row],
-                now=row.timestamp,
-                values=values,
-                must_exist=True,
-                expected=expected,
-            )
-            rev = await self._append(db, request, followers, row)
+            rev = await self.append_row(db, key, row, event.actions.state_delta, expected=expected)
             span.set(rev=rev)
         return _after(session, event, rev)
+
+    async def append_row(
+        self,
+        db: Db,
+        key: Key,
+        row: EventRow,
+        delta: Mapping[str, Any],
+        extra: str = "{}",
+        *,
+        expected: int | None = None,
+    ) -> int:
+        """Store an event's row with its delta, and answer the session's revision after it; see `append_event`."""
+        values, followers = _deltas(routing.split(delta), "event.actions.state_delta")
+        values["extra"] = extra
+        columns = [(value,) for value in row]
+        request = Append(key=key, columns=columns, now=row.timestamp, values=values, must_exist=True, expected=expected)
+        return await self._append(db, request, followers, row)
 
     async def _append(self, db: Db, request: Append, followers: tuple[Follower, ...], row: EventRow) -> int:
         for _ in range(_LOOKS):
@@ -163,7 +171,7 @@ class AdkSessionStore(SessionPages, SessionCare):
         """Remove a session and its events, together; nothing happens when there is none. Shared state stays."""
         key = session_key(app_name, user_id, session_id)
         with telemetry.operation("adk_delete", session_id=session_id):
-            await journal.delete(await self._db(), SESSIONS, key)
+            await journal.delete(await self.connected(), SESSIONS, key)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -193,21 +201,34 @@ class AdkSessionStore(SessionPages, SessionCare):
         if num_recent_events is not None:
             checks.whole(num_recent_events, "num_recent_events")
         if after is not None:
-            rows.check_moment(after, "after")
+            times.check_moment(after, "after")
         with telemetry.operation("adk_get", session_id=session_id) as span:
-            found = await self._read(await self._db(), key, num_recent_events, after)
+            found = await self._read(await self.connected(), key, num_recent_events, after)
             span.set(rev=found.rev, count=len(found.events))
             return found
 
-    async def _read(self, db: Db, key: Key, most: int | None, after: datetime | None) -> Session:
+    async def _read(self, db: Db, key: Key, most: int | None = None, after: datetime | None = None) -> Session:
+        head, events = await self.read(db, key, most, after)
+        return rows.decode_session(head, key[0], rows.decode_events(events, key))
+
+    async def read(
+        self,
+        db: Db,
+        key: Key,
+        most: int | None = None,
+        after: datetime | None = None,
+        *,
+        since: float | None = None,
+    ) -> tuple[SessionRow, list[Any]]:
+        """Read the rows of a session and of the wished events; see `get`. `since` is a time that they may be of too."""
         for left in reversed(range(_LOOKS)):
             found = await run(db, statements.head(db.schema, db.dialect), key_values(key))
             if not found:
                 break
             head = SessionRow(*found[0])
-            events = await _events(db, head, key, most, after)
+            events = await _events(db, head, key, most, after, since)
             if events is not None:
-                return rows.decode_session(head, key[0], rows.decode_events(events, key))
+                return head, events
             if not left:
                 raise _lacking(head, key)
         raise no_session(key)
@@ -236,11 +257,9 @@ class AdkSessionStore(SessionPages, SessionCare):
             checks.text(user_id, "user_id")
         values = {"app_name": app_name, "user_id": user_id}
         with telemetry.operation("adk_list", app_name=app_name) as span:
-            db = await self._db()
+            db = await self.connected()
             of_user = user_id is not None
-            heads = [
-                SessionRow(*row) for row in await run(db, statements.heads(of_user, db.schema, db.dialect), values)
-            ]
+            heads = await self.heads(db, app_name, user_id)
             parts: dict[tuple[str, str], list[Any]] = defaultdict(list)
             if events and heads:
                 for user, name, *row in await run(db, statements.events_of_all(of_user, db.schema, db.dialect), values):
@@ -259,6 +278,12 @@ class AdkSessionStore(SessionPages, SessionCare):
             span.set(count=len(sessions))
             return sessions
 
+    async def heads(self, db: Db, app_name: str, user_id: str | None) -> Sequence[SessionRow]:
+        """Read the rows of all sessions, without their events; see `list`."""
+        values = {"app_name": app_name, "user_id": user_id}
+        statement = statements.heads(user_id is not None, db.schema, db.dialect)
+        return [SessionRow(*row) for row in await run(db, statement, values)]
+
     async def _listed(self, db: Db, head: SessionRow, app_name: str, found: Sequence[Any] | None) -> Session:
         key = (app_name, head.user_id, head.id)
         if found is None:
@@ -266,8 +291,8 @@ class AdkSessionStore(SessionPages, SessionCare):
         mine = [row for row in found if head.first_seq <= row[0] < head.rev]
         if len(mine) != _count(
             _holes(head, key), head.first_seq, head.rev
-        ):  # it was deleted or made anew between the two statements
-            return await self._read(db, key, None, None)
+        ):  # it has changed between the two statements
+            return await self._read(db, key)
         return rows.decode_session(head, app_name, rows.decode_events(mine, key))
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
@@ -275,7 +300,7 @@ class AdkSessionStore(SessionPages, SessionCare):
         checks.text(app_name, "app_name")
         checks.text(user_id, "user_id")
         with telemetry.operation("adk_get_user_state", app_name=app_name):
-            _, user = await self._shared(await self._db(), app_name, user_id)
+            _, user = await self._shared(await self.connected(), app_name, user_id)
             return user
 
     async def _shared(self, db: Db, app_name: str, user_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -305,16 +330,20 @@ def _deltas(deltas: routing.Deltas, path: str) -> tuple[dict[str, Any], tuple[Fo
 
 
 def _after(session: Session, event: Event, rev: int) -> Session:
-    delta = routing.without_temp(event.actions.state_delta)
-    stored = replace(event, actions=replace(event.actions, state_delta=delta))
     if rev <= session.rev:  # a repeat of what the session has
         return session
-    return replace(
-        session,
+    given = event.actions.state_delta
+    delta = routing.without_temp(given)
+    stored = event if len(delta) == len(given) else replace(event, actions=replace(event.actions, state_delta=delta))
+    return Session(
+        app_name=session.app_name,
+        user_id=session.user_id,
+        id=session.id,
         state={**session.state, **delta},
         events=(*session.events, stored),
         # A copy that lacks the events of others stays one.
         rev=rev if rev == session.rev + 1 else session.rev,
+        created_at=session.created_at,
         last_update_time=event.timestamp,
     )
 
@@ -338,11 +367,18 @@ def _stale(request: Append, actual: int) -> ConflictError:
     )
 
 
-async def _events(db: Db, head: SessionRow, key: Key, most: int | None, after: datetime | None) -> list[Any] | None:
+async def _events(
+    db: Db, head: SessionRow, key: Key, most: int | None, after: datetime | None, since: float | None
+) -> list[Any] | None:
     """Read the wished events of a session as it was at that head; None when it has changed since."""
+    values = key_values(key) | {"stop": head.rev, "limit": most}
     if after is not None:
-        values = key_values(key) | {"stop": head.rev, "limit": most, "after": rows.stored_time(after, db.dialect)}
+        values |= {"after": times.stored_time(after, db.dialect)}
         statement = statements.events_after(most is not None, db.schema, db.dialect)
+        return (await run(db, statement, values))[::-1]
+    if since is not None:
+        values |= {"since": since, "after": times.stored_time(times.moment_from(since), db.dialect)}
+        statement = statements.events_since(most is not None, db.schema, db.dialect)
         return (await run(db, statement, values))[::-1]
     holes = _holes(head, key)
     first = head.first_seq if most is None else holes.start_of_last(most, head.first_seq, head.rev)

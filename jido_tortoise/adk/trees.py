@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
+from jido_tortoise.adk.making import maker
 from jido_tortoise.adk.values import Actions, Blob, Content, FunctionCall, FunctionResponse, Part
 
 Tree = dict[str, Any]
@@ -26,6 +27,8 @@ _ACTIONS = frozenset(
         "requested_tool_confirmations",
     }
 )
+
+_make_content, _make_part, _make_actions = maker(Content), maker(Part), maker(Actions)
 
 
 def content_tree(content: Content) -> Tree:
@@ -56,14 +59,17 @@ def _part_tree(part: Part) -> Tree:
 
 def content_of(tree: Mapping[str, Any]) -> Content:
     """Make the message of a tree."""
-    parts = [_part(part) for part in tree.get("parts") or ()]
-    return Content(tree.get("role"), parts, _beside(tree, _CONTENT))
+    parts = tuple([_part(part) for part in tree.get("parts") or ()])
+    return _make_content(tree.get("role"), parts, _beside(tree, _CONTENT))
 
 
 def _part(tree: Mapping[str, Any]) -> Part:
+    text = tree.get("text")
+    if text is not None and len(tree) == 1:  # nearly always
+        return _make_part(text, False, None, None, None, {})
     call, answer, blob = tree.get("function_call"), tree.get("function_response"), tree.get("inline_data")
-    return Part(
-        text=tree.get("text"),
+    return _make_part(
+        text=text,
         thought=bool(tree.get("thought")),
         function_call=None if call is None else _call(call),
         function_response=None if answer is None else _answer(answer),
@@ -102,7 +108,7 @@ def actions_tree(actions: Actions, state_delta: Tree) -> Tree:
 
 def actions_of(tree: Mapping[str, Any]) -> Actions:
     """Make the actions of a tree."""
-    return Actions(
+    return _make_actions(
         state_delta=tree.get("state_delta") or {},
         artifact_delta=tree.get("artifact_delta") or {},
         transfer_to_agent=tree.get("transfer_to_agent"),

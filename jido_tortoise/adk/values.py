@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from jido_tortoise import seams
+from jido_tortoise import seams, times
 
 Map = Mapping[str, Any]
 
@@ -83,10 +83,6 @@ class Actions:
     extra: Map = field(default_factory=dict)
 
 
-def _now() -> datetime:
-    return seams.to_datetime(seams.now_ms())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One step of a session.
@@ -96,7 +92,7 @@ class Event:
 
     id: str = field(default_factory=lambda: seams.new_id(""))
     #: An aware datetime, to the microsecond.
-    timestamp: datetime = field(default_factory=_now)
+    timestamp: datetime = field(default_factory=times.now)
     invocation_id: str | None = None
     author: str | None = None
     branch: str | None = None
@@ -133,9 +129,9 @@ class Session:
     events: Sequence[Event] = ()
     #: The number of events ever appended.
     rev: int = 0
-    created_at: datetime = field(default_factory=_now)
+    created_at: datetime = field(default_factory=times.now)
     #: The timestamp of the event that was appended last.
-    last_update_time: datetime = field(default_factory=_now)
+    last_update_time: datetime = field(default_factory=times.now)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "events", tuple(self.events))

@@ -49,19 +49,24 @@ def _quoted(text: str) -> str:
 
 def key_hash(key: Any) -> str:
     """Answer the primary key of a checkpoint: the same for equal keys, whatever the order in their dicts."""
+    return encode_key(key)[0]
+
+
+def encode_key(key: Any) -> tuple[str, str]:
+    """Answer the hash of a checkpoint's key, and the key as JSON."""
     # Most keys are a type and an id. Of anything but texts a cache would take 1, 1.0 and True for one key.
     if type(key) is tuple and {*map(type, key)} == {str}:
-        return _hash_of_texts(key)
-    return _hash(key)
+        return _encode_texts(key)
+    return _encode(key)
 
 
-def _hash(key: Any) -> str:
-    return sha256(codec.canonical(key, path="key").encode()).hexdigest()
+def _encode(key: Any) -> tuple[str, str]:
+    return sha256(codec.canonical(key, path="key").encode()).hexdigest(), codec.dumps(key, path="key")
 
 
 @lru_cache(maxsize=1024)
-def _hash_of_texts(key: tuple[str, ...]) -> str:
-    return _hash(key)
+def _encode_texts(key: tuple[str, ...]) -> tuple[str, str]:
+    return _encode(key)
 
 
 def check_agent_id(id: Any) -> Any:

@@ -307,7 +307,8 @@ def encode_checkpoint(key: Any, data: Any) -> EncodedCheckpoint:
             raise
         place = error.path.removeprefix("data.")
         raise UnstorableError.at(place, error.expected, said(error.got)) from error
-    return EncodedCheckpoint(keys.key_hash(key), codec.dumps(key, path="key"), text, *keys.columns_of(data))
+    key_hash, key_text = keys.encode_key(key)
+    return EncodedCheckpoint(key_hash, key_text, text, *keys.columns_of(data))
 
 
 def with_pointer(data: Any, thread_id: str, rev: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def normalise_schedule(schedule: object) -> dict[Any, dict[str, Any]]:
         schedule: job id -> {"cron_expression": text, "message": any storable value, "timezone": text or None}; without
             a time zone it is "Etc/UTC".
     """
-    if not isinstance(schedule, Mapping):
+    if not schedule or not isinstance(schedule, Mapping):
         return {}
     jobs = {job: _normalised(job, spec) for job, spec in schedule.items()}
     dropped = [job for job, spec in jobs.items() if spec is None]

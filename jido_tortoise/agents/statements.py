@@ -49,6 +49,8 @@ _PARAMETERS = (
     Column("after_ms", "bigint"),
     Column("after_hash", "varchar"),
 )
+#: By which checkpoints are found; the next one under the same key nearly always has the same.
+_SEARCHED = ("agent_type", "partition", "agent_id", "thread_id")
 _NAMES = ", ".join(c.name for c in _COLUMNS)
 _SET = ", ".join(f"{c.name} = {{new}}{c.name}" for c in _COLUMNS if c.name != "key_hash")
 _GREATEST = {"postgres": "greatest", "sqlite": "max"}
@@ -89,10 +91,12 @@ def sibling(guard: Guard, pointer_known: bool) -> Sibling:
             "postgres": _put_beside(guard, pointer_known, "postgres"),
             "sqlite": _put_beside(guard, pointer_known, "sqlite"),
         },
+        # SQLite writes every index anew that has a column in SET, the same value or not.
+        sqlite_first=_put_beside(guard, pointer_known, "sqlite", _SEARCHED) if guard == "version" else None,
     )
 
 
-def _put_beside(guard: Guard, pointer_known: bool, dialect: Dialect) -> str:
+def _put_beside(guard: Guard, pointer_known: bool, dialect: Dialect, unchanged: tuple[str, ...] = ()) -> str:
     values = {c.name: f":{c.name}" for c in _COLUMNS} | {"thread_rev": "h.counter"}
     if not pointer_known:
         values["data"] = {
@@ -102,7 +106,8 @@ def _put_beside(guard: Guard, pointer_known: bool, dialect: Dialect) -> str:
     if guard == "version":  # the lock holds the row, and the guard has seen its version
         mine = "c." if dialect == "postgres" else ""  # there `h` has times too; SQLite knows no alias here
         returned = ", ".join(f"{mine}{name}" for name in ("version", "created_at_ms", "updated_at_ms"))
-        return f"{_update(dialect, values, ' FROM h')} RETURNING {returned}"
+        same = "".join(f" AND c.{name} IS {values.pop(name)}" for name in unchanged)
+        return f"{_update(dialect, values, ' FROM h')}{same} RETURNING {returned}"
     # Where there is no row, there is nothing to lock: a row that came meanwhile must undo the journal's part too.
     collides = RAISE.format(column="c.version") if guard == "absent" and dialect == "postgres" else "c.version + 1"
     source = f"SELECT {', '.join(values.values())}, 1, :now, :now FROM h WHERE true"

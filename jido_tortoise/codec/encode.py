@@ -18,6 +18,8 @@ from jido_tortoise.errors import InvalidInputError, UnstorableError, said
 MAX_DEPTH = 100
 #: Bytes of JSON; far below what either database takes.
 MAX_BYTES = 64 * 1024 * 1024
+#: Integers that both databases and both JSON libraries keep.
+_LEAST, _MOST = -(2**63), 2**63 - 1
 
 
 def dumps(value: object, *, path: str = "value", max_depth: int = MAX_DEPTH, max_bytes: int = MAX_BYTES) -> str:
@@ -123,8 +125,9 @@ def _is_plain(value: Any, levels: int) -> bool:
                 kind = type(item)
                 if (
                     kind is str
-                    or (kind is int and -0x8000000000000000 <= item <= 0x7FFFFFFFFFFFFFFF)
-                    or (kind is float and is_plain_float(item))
+                    or (kind is int and _LEAST <= item <= _MOST)
+                    # Of nearly all floats the first asks as much, without a call.
+                    or (kind is float and ((item and -1e16 < item < 1e16) or is_plain_float(item)))
                     or kind is bool
                     or item is None
                 ):

@@ -58,15 +58,17 @@ def _append(
         connection.executemany(statements.insert_row(table), [(*request.key, *row) for row in numbered])
     others = _write_sibling(connection, sibling, values, counter) if sibling is not None else ()
     for follower in followers:
-        _one(connection, statements.sqlite_other(follower), values | {"counter": counter})
+        _one(connection, statements.sqlite_follower(follower), values | {"counter": counter})
     return Written(counter=counter, oldest=oldest, created_at=created_at, updated_at=updated_at, sibling=others)
 
 
 def _write_sibling(connection: sqlite3.Connection, sibling: Sibling, values: dict[str, Any], counter: int) -> Row:
-    row = _one(connection, statements.sqlite_other(sibling), values | {"counter": counter})
-    if row is None:
-        raise _NotThereError
-    return row
+    values = values | {"counter": counter}
+    for sql in statements.sqlite_sibling(sibling):
+        row = _one(connection, sql, values)
+        if row is not None:
+            return row
+    raise _NotThereError
 
 
 def _append_values(table: JournalTable, request: Append) -> dict[str, Any]:

@@ -217,10 +217,20 @@ def sqlite_head(table: JournalTable, variant: Variant, sibling: Sibling | None) 
 
 
 @lru_cache(maxsize=64)
-def sqlite_other(other: Sibling | Follower) -> str:
-    """Write a sibling or a follower (SQLite), after the head."""
-    sql = "WITH h(counter) AS (VALUES (:counter)) " + other.write["sqlite"]
-    return sql.replace("{schema}", "").replace("{after}", "true")
+def sqlite_sibling(sibling: Sibling) -> tuple[str, ...]:
+    """Write a sibling (SQLite), after the head: the first of these that finds its row."""
+    tries = (sibling.sqlite_first, sibling.write["sqlite"])
+    return tuple(_beside_head(sql) for sql in tries if sql is not None)
+
+
+@lru_cache(maxsize=64)
+def sqlite_follower(follower: Follower) -> str:
+    """Write a follower (SQLite), after the head."""
+    return _beside_head(follower.write["sqlite"])
+
+
+def _beside_head(sql: str) -> str:
+    return f"WITH h(counter) AS (VALUES (:counter)) {sql}".replace("{schema}", "").replace("{after}", "true")
 
 
 # -- reading, trimming, copying, deleting -------------------------------------------------------------------------

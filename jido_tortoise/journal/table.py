@@ -42,6 +42,8 @@ class Sibling:
     guard: str
     #: SQL by dialect that writes it and returns something; `h` is the head after the append, `h.counter` its counter.
     write: Mapping[str, str]
+    #: SQL that is tried first on SQLite: it writes less, and nothing where that would not do.
+    sqlite_first: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ indexes and constraints, so that either way leads to the same schema. `docs/upgr
 
 from __future__ import annotations
 
-from jido_tortoise.schema.steps import Family, Guard, Step
+from jido_tortoise.schema.steps import Family, Guard, Step, all_of, uncompressed
 
 _STATE_1 = (
     "eJztW21v2zYQ/iuEP6WAF3TO0mT7Zqde6yGxh1jdigaBQEu0xUUiFYnKC7r89x0pWe92JMdJ3IxfDOt4D0k9p+ORp9P3zj/U5ia2r/b79lXf"
@@ -191,6 +191,13 @@ $jido$""",
     },
 )
 
+_GUARDS = (
+    _NEVER_CHANGE,
+    uncompressed("adk_sessions", "state"),
+    uncompressed("adk_app_states", "state"),
+    uncompressed("adk_user_states", "state"),
+)
+
 ADK = Family(
     name="adk",
     models="jido_tortoise.adk.models",
@@ -202,7 +209,7 @@ ADK = Family(
             down={"sqlite": _DROP_TABLES, "postgres": _DROP_TABLES},
             state=_STATE_1,
         ),
-        Step(name="1_guards", version=1, up=_NEVER_CHANGE.up, down=_NEVER_CHANGE.down, state=_STATE_1),
+        Step(name="1_guards", version=1, up=all_of(_GUARDS), down=all_of(_GUARDS, down=True), state=_STATE_1),
     ),
-    guards=(_NEVER_CHANGE,),
+    guards=_GUARDS,
 )

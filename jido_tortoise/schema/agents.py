@@ -6,7 +6,7 @@ indexes and constraints, so that either way leads to the same schema. `docs/upgr
 
 from __future__ import annotations
 
-from jido_tortoise.schema.steps import Family, Guard, Step
+from jido_tortoise.schema.steps import Family, Guard, Step, all_of, uncompressed
 
 _STATE_1 = (
     "eJztWltv0zAU/itWnkAaE+rWdfC2TQM2wSZBBUgVstz4tDFN7Mx2Nqqx/47tpG3SG0k7WBF+a87NzneO7c8nvQ++MyowGQLXav/S/D6LIBylgn"
@@ -144,6 +144,11 @@ $jido$""",
     },
 )
 
+_GUARDS = (
+    _NEVER_CHANGE,
+    uncompressed("jido_checkpoints", "data"),
+)
+
 AGENTS = Family(
     name="agents",
     models="jido_tortoise.agents.models",
@@ -155,7 +160,7 @@ AGENTS = Family(
             down={"sqlite": _DROP_TABLES, "postgres": _DROP_TABLES},
             state=_STATE_1,
         ),
-        Step(name="1_guards", version=1, up=_NEVER_CHANGE.up, down=_NEVER_CHANGE.down, state=_STATE_1),
+        Step(name="1_guards", version=1, up=all_of(_GUARDS), down=all_of(_GUARDS, down=True), state=_STATE_1),
     ),
-    guards=(_NEVER_CHANGE,),
+    guards=_GUARDS,
 )

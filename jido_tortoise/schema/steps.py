@@ -30,12 +30,32 @@ class Guard:
     """A rule that the models cannot express: `generate_schemas` does not make it, both migration tools do."""
 
     table: str
-    #: The trigger that enforces it; the guard's name.
-    trigger: str
+    #: The trigger that enforces it. None for what only makes the table faster: a table without it works as well.
+    trigger: str | None
     up: Statements
     down: Statements
     #: The version of the schema that it came with.
     version: int = 1
+
+
+def uncompressed(table: str, column: str) -> Guard:
+    """Keep PostgreSQL from compressing a large value that is written anew each time (docs/decisions/0007)."""
+    change = f'ALTER TABLE IF EXISTS {{schema}}"{table}" ALTER COLUMN "{column}" SET STORAGE'
+    return Guard(
+        table=table,
+        trigger=None,
+        up={"sqlite": (), "postgres": (f"{change} EXTERNAL",)},
+        down={"sqlite": (), "postgres": (f"{change} EXTENDED",)},
+    )
+
+
+def all_of(guards: tuple[Guard, ...], *, down: bool = False) -> Statements:
+    """Give the statements that make, or drop, these guards."""
+    dialects: tuple[Dialect, ...] = ("sqlite", "postgres")
+    return {
+        dialect: tuple(sql for guard in guards for sql in (guard.down if down else guard.up)[dialect])
+        for dialect in dialects
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,7 +158,7 @@ async def _read_keys(db: Db, table: str) -> set[Key]:
 
 
 def _lacking_guards(family: Family, table: str, found: set[str]) -> list[Problem]:
-    expected = {guard.trigger for guard in family.guards if guard.table == table}
+    expected = {guard.trigger for guard in family.guards if guard.table == table and guard.trigger}
     return [Problem("schema_old", table, f"table {table} has no trigger {name}") for name in sorted(expected - found)]
 
 

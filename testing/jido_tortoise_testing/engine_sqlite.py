@@ -31,6 +31,13 @@ class SandboxClient(SqliteClient):
         """Open it, and give a database in memory the tables."""
         if self._connection:
             return
+        try:
+            await self._open(with_db)
+        except BaseException:
+            self.stop()  # half opened it would be taken for one without tables
+            raise
+
+    async def _open(self, with_db: bool) -> None:
         await super().create_connection(with_db)
         raw: Any = self._connection
         if self.filename == ":memory:" and self.lease.template:

@@ -16,15 +16,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
-
-from faker import Faker
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from jido_tortoise import codec, seams
 from jido_tortoise.agents.agent import Agent
 from jido_tortoise.agents.keys import checkpoint_key
 from jido_tortoise.agents.thread import Entry, Thread
 from jido_tortoise.jido import Jido
+
+if TYPE_CHECKING:
+    from faker import Faker
 
 T = TypeVar("T")
 #: Makes the state of an agent of a class.
@@ -95,19 +97,26 @@ class Factories:
     seed: int | str = 0
     jido: Jido | None = None
     random: random.Random = field(init=False)
-    fake: Faker = field(init=False)
     _states: dict[type[Agent[Any]], MakeState] = field(init=False, default_factory=dict)
     _numbers: Iterator[int] = field(init=False, default_factory=itertools.count)
     _now: int = field(init=False, default=EPOCH_MS)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.fake = Faker("en_US", use_weighting=False)
-        self.fake.seed_instance(self.random.getrandbits(64))
+        self._fake_seed = self.random.getrandbits(64)
         self.agent = Factory(self._agent, self._save_agent, _agent_params, self._world)
         self.thread = Factory(self._thread, self._save_thread, _thread_params, self._world)
         self.entry = Factory(self._entry, _refuse, Entry.as_dict, self._world)
         self.checkpoint = Factory(self._checkpoint, self._save_checkpoint, lambda made: made.data, self._world)
+
+    @cached_property
+    def fake(self) -> Faker:
+        """A Faker of these factories' own; made when it is first used, since that takes a while."""
+        from faker import Faker
+
+        fake = Faker("en_US", use_weighting=False)
+        fake.seed_instance(self._fake_seed)
+        return fake
 
     def register(self, cls: type[Agent[Any]], state: MakeState) -> None:
         """Say how the state of a class of the host is made; it is given these factories."""

@@ -18,7 +18,10 @@ from jido_tortoise_testing.settings import case_of, find, run_of, wish_of
 if TYPE_CHECKING:
     from jido_tortoise import Jido, TortoiseStorage
     from jido_tortoise_testing.clocks import Ids, VirtualClock
+    from jido_tortoise_testing.factories import Factories
+    from jido_tortoise_testing.faults import Faults
     from jido_tortoise_testing.queries import Queries
+    from jido_tortoise_testing.racing import Race
     from jido_tortoise_testing.sandboxes import Sandbox, Workshop
 
 #: Whether the test's own part failed; written by the plugin.
@@ -163,3 +166,29 @@ def jido_ids(jido_seed: int) -> Iterator[Ids]:
 
     with Ids(jido_seed).installed() as ids:
         yield ids
+
+
+@pytest.fixture
+def jido_factories(jido: Jido, jido_seed: int) -> Factories:
+    """Makes agents, threads and conversations, from the seed; `create` stores them in the test's database."""
+    from jido_tortoise_testing.factories import Factories
+
+    return Factories(jido_seed, jido)
+
+
+@pytest.fixture
+def jido_faults(jido_db: Sandbox, jido_seed: int) -> Faults:
+    """Fails, cancels and disconnects at a statement of the test's database, at each of them, or now and then."""
+    from jido_tortoise_testing.faults import Faults
+
+    return Faults(jido_db, jido_seed)
+
+
+@pytest.fixture
+def jido_history(jido_db: Sandbox, jido_db_setup: Workshop, jido_seed: int) -> Iterator[Race]:
+    """Records what concurrent callers of the storage were told; checked when the test ends, or before."""
+    from jido_tortoise_testing.racing import Race
+
+    race = Race(jido_db, jido_seed)
+    yield race
+    race.finish(jido_db_setup.janitor.run)

@@ -14,11 +14,11 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from jido_tortoise.agents.storage import Appended, EntryLike, Storage
+from jido_tortoise.agents.storage import Appended, AtomicSave, EntryLike, Saved, Storage, ThreadWrite
 from jido_tortoise.agents.thread import Entry, Thread, normalise_entries
 from jido_tortoise.errors import ConflictError, InvalidInputError
 
@@ -110,7 +110,7 @@ class History:
     operations: list[Operation] = field(default_factory=list)
 
     def wrap(self, storage: Storage, process: str) -> RecordedStorage:
-        """Answer the storage, with its appends and whole reads recorded as this process's."""
+        """Answer the storage, with its appends, whole reads and saves recorded as this process's."""
         return RecordedStorage(storage, self, process)
 
     def dumps(self) -> str:
@@ -139,7 +139,7 @@ class History:
 
 
 class RecordedStorage:
-    """A storage whose appends and whole reads are recorded."""
+    """A storage whose appends, whole reads and saves of journals are recorded."""
 
     def __init__(self, inner: Storage, history: History, process: str) -> None:
         self._inner = inner
@@ -172,6 +172,33 @@ class RecordedStorage:
             self._record(facts, invoked, _outcome_of(error))
             raise
         self._record(facts | {"rev": answer.rev}, invoked, "ok")
+        return answer
+
+    async def save(
+        self,
+        key: Any,
+        data: Mapping[str, Any],
+        *,
+        expected_version: int | None = None,
+        thread: ThreadWrite | None = None,
+    ) -> Saved:
+        """Save, and record what came of the journal's part."""
+        inner = cast(AtomicSave, self._inner)
+        if thread is None or not thread.entries:
+            return await inner.save(key, data, expected_version=expected_version, thread=thread)
+        entries = normalise_entries(thread.entries)
+        facts = {"action": "append", "key": thread.id, "ids": tuple(entry.id for entry in entries)}
+        made = replace(thread, entries=entries)
+        invoked = time.monotonic_ns()
+        try:
+            answer = await inner.save(key, data, expected_version=expected_version, thread=made)
+        except BaseException as error:
+            # It may have been refused for the checkpoint's sake, whatever the journal's revision was.
+            self._record(facts, invoked, _outcome_of(error))
+            raise
+        # What the host's own transaction may still undo is not known to be there.
+        told = facts | {"expected": thread.expected_rev, "rev": answer.rev}
+        self._record(told, invoked, "unknown" if answer.provisional else "ok")
         return answer
 
     async def load_thread(self, thread_id: str, **range_: Any) -> Thread | None:

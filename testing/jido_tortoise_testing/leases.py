@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-#: What frames statements, and what the drivers add by themselves.
-_FRAMES = (
-    "BEGIN",
-    "COMMIT",
-    "ROLLBACK",
-    "SAVEPOINT",
-    "RELEASE",
-    "PRAGMA",
-    "SELECT PG_ADVISORY_UNLOCK_ALL",
-    "SELECT LAST_INSERT_ROWID()",
-    "--",
-)
+#: What frames statements.
+_FRAMES = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
+#: What the drivers add by themselves.
+_PLUMBING = ("PRAGMA", "SELECT PG_ADVISORY_UNLOCK_ALL", "SELECT LAST_INSERT_ROWID()", "--")
 #: A connection's first statement of ours looks there for our tables.
 _CATALOGS = ("sqlite_master", "pg_catalog", "pg_class")
 
@@ -34,7 +26,12 @@ class Statements:
 
 def is_frame(sql: str) -> bool:
     """Tell what begins, ends, tidies up, and looks once whether the tables are there, from what reads and writes."""
-    return sql.lstrip().upper().startswith(_FRAMES) or any(catalog in sql for catalog in _CATALOGS)
+    return sql.lstrip().upper().startswith(_FRAMES) or is_plumbing(sql)
+
+
+def is_plumbing(sql: str) -> bool:
+    """Tell what opens and resets connections, and looks once whether the tables are there, from what a caller asks."""
+    return sql.lstrip().upper().startswith(_PLUMBING) or any(catalog in sql for catalog in _CATALOGS)
 
 
 class Lease:

@@ -31,6 +31,11 @@ Via = Literal["same", "second-connection", "new-process"]
 
 _SHOWN = 8
 _PROCESS_SECONDS = 60.0
+#: Tortoise's engines, by those of the sandboxes.
+_ENGINES = {
+    "jido_tortoise_testing.engine_sqlite": "tortoise.backends.sqlite",
+    "jido_tortoise_testing.engine_postgres": "tortoise.backends.asyncpg",
+}
 _WHY: dict[tuple[type, type], str] = {
     (tuple, list): "tuple became list: JSON has no tuples; store it by the codec, or use a list",
     (set, list): "set became list: JSON has no sets; store it by the codec, or use a list",
@@ -57,7 +62,8 @@ class Difference:
 
     def __str__(self) -> str:
         why = _WHY.get((type(self.stored), type(self.loaded)))
-        if why is None and type(self.stored) is not type(self.loaded):
+        there = _MISSING not in (self.stored, self.loaded)
+        if why is None and there and type(self.stored) is not type(self.loaded):
             why = f"{type(self.stored).__name__} became {type(self.loaded).__name__}"
         return f"  {self.path}: {self.stored!r:.80} -> {self.loaded!r:.80}{'     ' + why if why else ''}"
 
@@ -91,6 +97,9 @@ def _pairs(stored: Any, loaded: Any) -> list[tuple[str, Any, Any]] | None:
     if isinstance(stored, dict):
         keys = [*stored, *(key for key in loaded if key not in stored)]
         return [(_key(key), stored.get(key, _MISSING), loaded.get(key, _MISSING)) for key in keys]
+    if dataclasses.is_dataclass(stored) or hasattr(type(stored), "model_fields"):
+        was, became = codec.to_fields(stored, path="value"), codec.to_fields(loaded, path="value")
+        return [(f".{name}", value, became[name]) for name, value in was.items()]
     if isinstance(stored, list | tuple):
         return [(f"[{n}]", _at(stored, n), _at(loaded, n)) for n in range(max(len(stored), len(loaded)))]
     return None
@@ -186,7 +195,7 @@ async def _new_process(jido: Jido, agent: Agent[Any]) -> dict[str, Any]:
         "id": codec.dumps(agent.id),
         "partition": agent.partition,
         "alias": place.alias,
-        "config": require_context().connections.db_config[place.alias],
+        "config": _plain(require_context().connections.db_config[place.alias]),
         "schema": getattr(jido.storage, "schema", None),
         "image": await _image(place),
         "path": sys.path,
@@ -200,6 +209,14 @@ async def _new_process(jido: Jido, agent: Agent[Any]) -> dict[str, Any]:
         raise AgentRoundTripError(f"{cls.__name__} {agent.id!r} did not thaw in a new process:\n{errors.decode()}")
     loaded: dict[str, Any] = codec.loads(answer)
     return loaded
+
+
+def _plain(connection: Any) -> Any:
+    """Give a connection's config as another process can use it: a sandbox's lease is of this one alone."""
+    if not isinstance(connection, dict) or connection.get("engine") not in _ENGINES:
+        return connection
+    credentials = {name: value for name, value in connection["credentials"].items() if name != "lease"}
+    return {**connection, "engine": _ENGINES[connection["engine"]], "credentials": credentials}
 
 
 def _environment() -> dict[str, str]:
@@ -306,18 +323,18 @@ async def assert_unchanged(connection: str | None = None) -> AsyncIterator[None]
 
 
 _TABLES = {
-    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
-    "postgres": "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
-    " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
+    "sqlite": "SELECT name, '\"' || replace(name, '\"', '\"\"') || '\"' AS quoted FROM sqlite_master"
+    " WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+    "postgres": "SELECT schemaname || '.' || tablename AS name, format('%I.%I', schemaname, tablename) AS quoted"
+    " FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
 }
 
 
 async def _rows(place: Place) -> set[tuple[str, str]]:
-    names = [row["name"] for row in await place.client.execute_query_dict(_TABLES[place.dialect])]
     found: set[tuple[str, str]] = set()
-    for name in names:
-        for row in await place.client.execute_query_dict(f"SELECT * FROM {name}"):
-            found.add((name, repr(dict(row))))
+    for table in await place.client.execute_query_dict(_TABLES[place.dialect]):
+        for row in await place.client.execute_query_dict(f"SELECT * FROM {table['quoted']}"):
+            found.add((table["name"], repr(dict(row))))
     return found
 
 

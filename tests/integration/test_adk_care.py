@@ -253,12 +253,18 @@ async def test_an_invocation_id_that_its_column_cannot_hold(adk_db: Database) ->
         assert ids(await got()) == [f"e{m}" for m in range(n + 1, 4)]
 
 
-async def test_extra_of_a_session_survives_an_append(adk_db: Database) -> None:
-    """What has no column is merged, not replaced."""
+async def test_holes_survive_an_append(adk_db: Database) -> None:
+    """Of what has no column they alone: google-adk's exact time is that of the last event, or none."""
     await made("s", 2)
     await store.delete_invocation(**WHO, session_id="s", invocation_id="i0")
+    cast = "::jsonb" if adk_db.dialect == "postgres" else ""
+    extra = '{"holes": [[0, 2]], "last_update_time": 1.5}'
+    await adk_db.client.execute_query(f"UPDATE adk_sessions SET extra = '{extra}'{cast}")
+    assert (await store.copy(**WHO, session_id="s", new_session_id="t")).events == ()
+    assert (await AdkSession.get(id="t")).extra == {"holes": [[0, 2]]}
     await store.append_event(await got(), step(2))
     assert (await AdkSession.get(id="s")).extra == {"holes": [[0, 2]]}
+    assert ids(await got()) == ["e2"]
 
 
 # -- copy ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from jido_tortoise.agents.agent import Agent
 from jido_tortoise.agents.memory import InMemoryStorage
 from jido_tortoise.agents.persist import hibernate, thaw
 from jido_tortoise.agents.resolve import resolve_storage
+from jido_tortoise.agents.storage import ThreadWrite
 from jido_tortoise.agents.thread import Entry, Thread
 from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise.errors import (
@@ -197,6 +198,19 @@ async def test_P7_the_raw_row_holds_no_entry(pg_url: str) -> None:
     assert "words" not in row["data"]
     assert codec.loads(row["data"])["thread"] == {"id": "bare::a", "rev": 1}
     assert (row["thread_id"], row["thread_rev"]) == ("bare::a", 1)
+
+
+async def test_the_columns_follow_the_data(storage: Any) -> None:
+    """Also when a guarded save under the same key is the first with another type: lists must find it there."""
+    thread = ThreadWrite(id="moving", entries=[Entry("note")], expected_rev=None)
+    first = await storage.save("key", {"agent_type": "before", "id": "a"}, thread=thread)
+    for agent_type in ("before", "after"):  # the same columns, and others
+        thread = ThreadWrite(id="moving", entries=[Entry("note")], expected_rev=None)
+        data = {"agent_type": agent_type, "id": "a", "partition": agent_type}
+        first = await storage.save("key", data, expected_version=first.version, thread=thread)
+        (item,) = (await storage.list_checkpoints(agent_type=agent_type, partition=agent_type)).items
+        assert (item.version, item.thread_rev) == (first.version, first.rev)
+    assert not (await storage.list_checkpoints(agent_type="before")).items
 
 
 async def test_P9_explicit_key(storage: Any) -> None:

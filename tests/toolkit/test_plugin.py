@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.toolkit.conftest import MODELS, PLUGIN, ROOT, SETTINGS, TIMEOUT, Host
+
 pytest_plugins = ["pytester"]
 
-ROOT = Path(__file__).parent.parent.parent
-#: A checkout that was installed before the plugin was there does not know its entry point.
-_PLUGIN = () if entry_points(group="pytest11", name="jido_tortoise") else ("-p", "_jido_tortoise_pytest")
-_TIMEOUT = 120.0
-
-_MODELS = """
-from tortoise import fields
-from tortoise.models import Model
-
-class Customer(Model):
-    id = fields.IntField(primary_key=True)
-    name = fields.CharField(max_length=50)
-"""
-_SETTINGS = """
-TORTOISE_ORM = {
-    "connections": {"default": "sqlite://REAL.db"},
-    "apps": {"shop": {"models": ["shop_models"], "default_connection": "default"}},
-}
-"""
-_INI = """
-[pytest]
-pythonpath = .
-jido_tortoise_orm = shop_settings.TORTOISE_ORM
-asyncio_mode = {mode}
-asyncio_default_fixture_loop_scope = function
-filterwarnings = error
-"""
 _BODY = """
 import asyncio, unittest
 import pytest, pytest_asyncio
@@ -117,34 +89,6 @@ async def test_where(jido_db):
         with open("where", "a") as file:
             print(jido_db.url, file=file)
 """
-
-Host = Callable[..., pytest.RunResult]
-
-
-@pytest.fixture
-def host(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Host:
-    """Write a service with its settings, and give what runs its tests."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "testing")]))
-    for name in ("PYTEST_ADDOPTS", "JIDO_TEST_DB_URL", "JIDO_DB", "JIDO_SEED", "PYTEST_XDIST_WORKER"):
-        monkeypatch.delenv(name, raising=False)
-    pytester.makepyfile(shop_models=_MODELS, shop_settings=_SETTINGS)
-
-    def run(source: str, *arguments: str, mode: str = "auto", plugin: bool = True) -> pytest.RunResult:
-        ini = _INI.format(mode=mode)
-        pytester.makeini(ini if plugin else re.sub("jido_.*", "", ini))
-        pytester.makepyfile(test_shop=source)
-        chosen = _PLUGIN if plugin else ("-p", "no:jido_tortoise")
-        return pytester.runpytest_subprocess(*chosen, *arguments, timeout=_TIMEOUT)
-
-    return run
-
-
-@pytest.fixture
-def server(pg_server: str, host: Host, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let the service's tests use the server of ours."""
-    monkeypatch.setenv("JIDO_TEST_DB_URL", pg_server)
-    return pg_server
-
 
 # -- the matrix ---------------------------------------------------------------------------------------------------
 
@@ -411,7 +355,7 @@ async def test_x(jido, jido_queries):
 # -- the guide ----------------------------------------------------------------------------------------------------
 
 _GUIDE_MODELS = (
-    _MODELS
+    MODELS
     + """
 class Country(Model):
     id = fields.IntField(primary_key=True)
@@ -425,10 +369,10 @@ def test_the_examples_of_the_guide_pass(host: Host, server: str, backend: str, p
     """A reader who copies its files into a service has a suite that runs."""
     page = (ROOT / "docs" / "how-to" / "test.md").read_text("utf-8")
     files = dict(re.findall(r"^```\w+\n# (\S+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE))
-    files |= {"shop/models.py": _GUIDE_MODELS, "shop/settings.py": _SETTINGS.replace("shop_models", "shop.models")}
+    files |= {"shop/models.py": _GUIDE_MODELS, "shop/settings.py": SETTINGS.replace("shop_models", "shop.models")}
     for name, text in files.items():
         path = pytester.path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    result = pytester.runpytest_subprocess(*_PLUGIN, f"--jido-db={backend}", "tests", timeout=_TIMEOUT)
+    result = pytester.runpytest_subprocess(*PLUGIN, f"--jido-db={backend}", "tests", timeout=TIMEOUT)
     result.assert_outcomes(passed=10)

@@ -27,6 +27,7 @@ from jido_tortoise_testing.keeping import keep
 from jido_tortoise_testing.postgres import fresh_database, run_sql
 from jido_tortoise_testing.postgres_sandboxes import Cleaner, _deletes
 from jido_tortoise_testing.queries import counting
+from jido_tortoise_testing.roundtrip import assert_roundtrip, assert_unchanged
 from jido_tortoise_testing.sandboxes import Sandbox, Workshop, drive, open_sandbox
 from tests.toolkit.shop_models import Customer, Order
 
@@ -368,6 +369,19 @@ async def test_only_sqlite_gives_its_bytes(db: Sandbox) -> None:
     raw.deserialize(await db.serialize())
     assert raw.execute("SELECT name FROM customer").fetchall() == [("Ada",)]
     raw.close()
+
+
+async def test_the_assertions_work_in_it(db: Sandbox) -> None:
+    """An agent goes through a new process, and a table may be called as a word of SQL: the shop's is."""
+    agent = Shopper("u", {"cart": ("tea", 2)})
+    agent.thread.append("message", {"text": "hi"})
+    await assert_roundtrip(db.jido, agent)
+    async with assert_unchanged():
+        await db.jido.thaw(Shopper, "u")
+    ada = await Customer.create(name="Ada")
+    with pytest.raises(AssertionError, match=r"the database has changed\n  (public\.)?order: \+ "):
+        async with assert_unchanged():
+            await Order.create(customer=ada)
 
 
 def test_a_failed_test_s_database_is_kept(db: Sandbox, request: pytest.FixtureRequest) -> None:

@@ -14,6 +14,7 @@ how many points it proved that the operation happens whole or not at all.
 """
 
 from jido_tortoise_testing.faults.awaits import Call, Cancelled, cancelled
+from jido_tortoise_testing.faults.bound import Faults
 from jido_tortoise_testing.faults.injecting import KINDS, Fault, Injector, Kind, When
 from jido_tortoise_testing.faults.report import CrashReport, CrashSafetyError, Violation
 from jido_tortoise_testing.faults.sweeping import Trial, cancel_everywhere, crash_everywhere
@@ -26,6 +27,7 @@ __all__ = [
     "CrashReport",
     "CrashSafetyError",
     "Fault",
+    "Faults",
     "Hook",
     "Injector",
     "Kind",

@@ -52,27 +52,36 @@ class Injector:
     fault: Fault | None = None
     #: Called before each statement with its number, in SQLite's thread.
     snapshot: Callable[[int], object] | None = None
+    #: Chooses the fault for a statement, by its number and text, instead of the one above.
+    plan: Callable[[int, str], Fault | None] | None = None
     #: The statements so far.
     log: list[str] = field(default_factory=list)
-    #: Whether the fault has happened.
-    struck: bool = False
+    #: The faults that have happened.
+    strikes: list[Fault] = field(default_factory=list)
+    _armed: bool = False
     _task: asyncio.Task[Any] | None = None
     _loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def struck(self) -> bool:
+        """Whether a fault has happened."""
+        return bool(self.strikes)
+
     @contextmanager
-    def armed(self, task: asyncio.Task[Any]) -> Iterator[None]:
+    def armed(self, task: asyncio.Task[Any] | None) -> Iterator[None]:
         """Count statements while the block runs; a cancellation goes to this task."""
-        self._task, self._loop = task, asyncio.get_running_loop()
+        self._task, self._loop = task, task.get_loop() if task else None
+        self._armed = True
         with watching(self):
             try:
                 yield
             finally:
-                self._task = None
+                self._armed, self._task = False, None
 
     def on_sqlite(self, raw: sqlite3.Connection, sql: str, run: Callable[[], Any]) -> Any:
         """Run a statement of SQLite, with the fault when it is due."""
         fault = self._due(sql)
-        if self.snapshot is not None and self._task is not None:
+        if self.snapshot is not None and self._armed:
             self.snapshot(len(self.log) - 1)
         if fault is None:
             return run()
@@ -100,13 +109,15 @@ class Injector:
         return result
 
     def _due(self, sql: str) -> Fault | None:
-        if self._task is None:
+        if not self._armed:
             return None
         self.log.append(" ".join(sql.split()))
-        if self.fault is None or self.fault.at != len(self.log) - 1:
+        number = len(self.log) - 1
+        fault = self.plan(number, self.log[-1]) if self.plan else self.fault
+        if fault is None or fault.at != number:
             return None
-        self.struck = True
-        return self.fault
+        self.strikes.append(fault)
+        return fault
 
     # -- SQLite -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,65 @@
+"""A service of its own, in a process of its own, whose tests use the toolkit."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+#: A checkout that was installed before the plugin was there does not know its entry point.
+PLUGIN = () if entry_points(group="pytest11", name="jido_tortoise") else ("-p", "_jido_tortoise_pytest")
+TIMEOUT = 120.0
+
+MODELS = """
+from tortoise import fields
+from tortoise.models import Model
+
+class Customer(Model):
+    id = fields.IntField(primary_key=True)
+    name = fields.CharField(max_length=50)
+"""
+SETTINGS = """
+TORTOISE_ORM = {
+    "connections": {"default": "sqlite://REAL.db"},
+    "apps": {"shop": {"models": ["shop_models"], "default_connection": "default"}},
+}
+"""
+INI = """
+[pytest]
+pythonpath = .
+jido_tortoise_orm = shop_settings.TORTOISE_ORM
+asyncio_mode = {mode}
+asyncio_default_fixture_loop_scope = function
+filterwarnings = error
+"""
+Host = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def host(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Write a service with its settings, and give what runs its tests."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "testing")]))
+    for name in ("PYTEST_ADDOPTS", "JIDO_TEST_DB_URL", "JIDO_DB", "JIDO_SEED", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makepyfile(shop_models=MODELS, shop_settings=SETTINGS)
+
+    def run(source: str, *arguments: str, mode: str = "auto", plugin: bool = True) -> pytest.RunResult:
+        ini = INI.format(mode=mode)
+        pytester.makeini(ini if plugin else re.sub("jido_.*", "", ini))
+        pytester.makepyfile(test_shop=source)
+        chosen = PLUGIN if plugin else ("-p", "no:jido_tortoise")
+        return pytester.runpytest_subprocess(*chosen, *arguments, timeout=TIMEOUT)
+
+    return run
+
+
+@pytest.fixture
+def server(pg_server: str, host: Host, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let the service's tests use the server of ours."""
+    monkeypatch.setenv("JIDO_TEST_DB_URL", pg_server)
+    return pg_server
