@@ -152,7 +152,7 @@ _DROP_TABLES = tuple(
 #: Events are deleted with their session, but never changed.
 _NEVER_CHANGE = Guard(
     table="adk_events",
-    trigger="adk_events_never_change",
+    name="adk_events_never_change",
     up={
         "sqlite": (
             """CREATE TRIGGER IF NOT EXISTS "adk_events_never_change" BEFORE UPDATE ON "adk_events"

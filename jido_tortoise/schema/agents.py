@@ -114,7 +114,7 @@ _DROP_TABLES = (
 #: A journal is append-only: entries are trimmed and deleted, but never changed.
 _NEVER_CHANGE = Guard(
     table="jido_thread_entries",
-    trigger="jido_thread_entries_never_change",
+    name="jido_thread_entries_never_change",
     up={
         "sqlite": (
             """CREATE TRIGGER IF NOT EXISTS "jido_thread_entries_never_change" BEFORE UPDATE ON "jido_thread_entries"

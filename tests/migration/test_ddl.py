@@ -20,6 +20,8 @@ FROZEN = {
     ("agents", "postgres", 1): "eeb41c346d4bad4b",
     ("adk", "sqlite", 1): "cb46136ad58c4a15",
     ("adk", "postgres", 1): "e562df65c3444072",
+    ("recording", "sqlite", 1): "1146f4a1562a3a2d",
+    ("recording", "postgres", 1): "f38dad2a2bb18d95",
 }
 
 OURS = {"jido_checkpoints", "jido_threads", "jido_thread_entries"}
