@@ -37,10 +37,11 @@ def place_of(cursor: object, bound: Any, *, path: str = "after") -> list[Any]:
         InvalidInputError: `invalid_cursor`: it is of another list, or no cursor of ours.
     """
     try:
-        *place, _ = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))  # type: ignore[arg-type]
+        parts: list[Any] = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))  # type: ignore[arg-type]
+        place = parts[:-1]
         # Made once more rather than compared in parts: two texts of base64 can stand for the same bytes.
         is_ours = all(map(_is_part, place)) and cursor_at(place, bound) == cursor
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, LookupError, RecursionError) as error:
         raise _refusal(cursor, path) from error
     if not is_ours:
         raise _refusal(cursor, path)
