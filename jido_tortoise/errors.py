@@ -24,6 +24,9 @@
     │   ├── AmbiguousConnectionError several connections and none named
     │   └── UnsupportedDatabaseError neither SQLite nor PostgreSQL by asyncpg
     ├── SchemaError                  our tables are missing, old or foreign: names the cure
+    ├── ProviderError                who should answer in a run does not, and will not when asked again
+    │   └── ProviderUnavailableError (retryable) it may answer when it is asked again
+    ├── RunStoppedError              a run that was ended from outside, before its answer
     └── StorageError                 the database said no
         ├── TransactionError         the transaction around the call cannot go on
         └── StorageUnavailableError  (retryable) nothing is wrong with the call: try again
@@ -233,6 +236,25 @@ class SchemaError(JidoError):
     """Our tables are missing, older than this library, or somebody else's."""
 
     reason = "schema"
+
+
+class ProviderError(JidoError):
+    """The provider of a run failed, and will again; `provider` names it, `provider_error` holds what it said."""
+
+    reason = "provider_error"
+
+
+class ProviderUnavailableError(ProviderError):
+    """The provider is not there for now: `provider_unavailable`, `provider_timeout` or `provider_rate_limited`."""
+
+    reason = "provider_unavailable"
+    retryable = True
+
+
+class RunStoppedError(JidoError):
+    """A run was ended from outside: `run_cancelled`, `run_lost`, `policy_violation` or `tool_approval_requested`."""
+
+    reason = "run_cancelled"
 
 
 class StorageError(JidoError):

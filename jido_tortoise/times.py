@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from jido_tortoise import seams
@@ -38,3 +38,24 @@ def read_time(stored: Any) -> datetime:
     if not isinstance(moment, datetime):
         raise TypeError(f"{stored!r} is no time")
     return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+
+
+def moment_of(seconds: float, path: str) -> datetime:
+    """Answer seconds since 1970 as a datetime, to the microsecond.
+
+    Raises:
+        InvalidInputError: They are no time.
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError) as error:
+        raise InvalidInputError.at(path, "seconds since 1970", seconds) from error
+
+
+def moment_from(seconds: float) -> datetime:
+    """Answer the first microsecond that is not before these seconds since 1970, whatever they are."""
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+        return moment if moment.timestamp() >= seconds else moment + timedelta(microseconds=1)
+    except (OverflowError, OSError, ValueError):
+        return datetime.min.replace(tzinfo=UTC) if seconds < 0 else datetime.max.replace(tzinfo=UTC)

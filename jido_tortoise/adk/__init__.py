@@ -1,5 +1,15 @@
-"""ADK sessions in the host's database: events, and the state that a session, a user and an app keep."""
+"""ADK sessions in the host's database: events, and the state that a session, a user and an app keep.
 
+`TortoiseSessionService` needs google-adk, the extra `adk`; it is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from jido_tortoise.adk.pages import SessionPage
+from jido_tortoise.adk.pruning import Pruned
 from jido_tortoise.adk.store import AdkSessionStore
 from jido_tortoise.adk.values import (
     Actions,
@@ -11,6 +21,10 @@ from jido_tortoise.adk.values import (
     Part,
     Session,
 )
+from jido_tortoise.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jido_tortoise.adk.google_adk import TortoiseSessionService
 
 __all__ = [
     "Actions",
@@ -21,5 +35,34 @@ __all__ = [
     "FunctionCall",
     "FunctionResponse",
     "Part",
+    "Pruned",
     "Session",
+    "SessionPage",
+    "TortoiseSessionService",
 ]
+
+
+def _find(name: str) -> Any:
+    try:
+        return getattr(import_module(f"{__name__}.google_adk"), name)
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "google":
+            raise
+        raise ConfigError(
+            f'{name} needs google-adk from version 2 on: pip install "jido-tortoise[adk]"',
+            reason="missing_extra",
+            extra="adk",
+        ) from error
+
+
+if not TYPE_CHECKING:  # type checkers would take every misspelt name for one that it finds
+
+    def __getattr__(name: str) -> Any:
+        if name != "TortoiseSessionService":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = _find(name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,10 +6,12 @@ The law of a repeat: an event whose id is stored in the session already, with th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jido_tortoise import checks, codec
 from jido_tortoise.adk import routing
+from jido_tortoise.adk.making import maker
 from jido_tortoise.adk.trees import actions_of, actions_tree, content_of, content_tree
 from jido_tortoise.adk.values import Actions, Content, Event, Session
 from jido_tortoise.codec.text import is_clean
@@ -20,17 +22,20 @@ from jido_tortoise.times import check_moment, read_time, stored_time
 Key = tuple[str, str, str]
 
 #: The texts of an event that stand in a column, and how much of each fits there.
-_TEXTS: dict[str, int | None] = {
+TEXTS: dict[str, int | None] = {
     "invocation_id": 255,
     "author": 255,
     "branch": None,
     "error_code": None,
     "error_message": None,
 }
-_MAPS = ("custom_metadata", "usage_metadata", "citation_metadata", "grounding_metadata")
-_FLAGS = ("partial", "turn_complete", "interrupted")
+MAPS = ("custom_metadata", "usage_metadata", "citation_metadata", "grounding_metadata")
+FLAGS = ("partial", "turn_complete", "interrupted")
 #: What is ours in a row's `extra`; the rest is the event's own.
-_OURS = (*_TEXTS, "finish_reason")
+_OURS = (*TEXTS, "finish_reason")
+
+
+_make_event = maker(Event)
 
 
 class EventRow(NamedTuple):
@@ -55,6 +60,10 @@ class EventRow(NamedTuple):
     long_running_tool_ids: str
     timestamp: Any
     extra: str
+
+
+#: Where these two stand in a row with its number before it.
+_CONTENT, _ACTIONS = 1 + EventRow._fields.index("content"), 1 + EventRow._fields.index("actions")
 
 
 class SessionRow(NamedTuple):
@@ -91,8 +100,8 @@ def encode_event(event: Event, dialect: Dialect) -> EventRow:
         *texts,
         _content_text(event.content),
         codec.dump_map(actions_tree(event.actions, delta), path="event.actions"),
-        *(_map_text(getattr(event, name), f"event.{name}") for name in _MAPS),
-        *(bool(getattr(event, name)) for name in _FLAGS),
+        *(_map_text(getattr(event, name), f"event.{name}") for name in MAPS),
+        *(bool(getattr(event, name)) for name in FLAGS),
         codec.dumps(list(event.long_running_tool_ids), path="event.long_running_tool_ids"),
         stored_time(check_moment(event.timestamp, "event.timestamp"), dialect),
         codec.dump_map(extra, path="event.extra") if extra else "{}",
@@ -119,9 +128,9 @@ def _texts(event: Event) -> tuple[list[str | None], dict[str, Any]]:
         if name in extra:
             raise InvalidInputError.at(f"event.extra.{name}", f"nothing: it is a field, event.{name}", extra[name])
     columns = []
-    for name, most in _TEXTS.items():
+    for name, most in TEXTS.items():
         value = getattr(event, name)
-        column = _fitting(value, most, f"event.{name}")
+        column = fitting(value, most, f"event.{name}")
         columns.append(column)
         if column != value:
             extra[name] = value
@@ -130,7 +139,7 @@ def _texts(event: Event) -> tuple[list[str | None], dict[str, Any]]:
     return columns, extra
 
 
-def _fitting(value: Any, most: int | None, path: str) -> str | None:
+def fitting(value: Any, most: int | None, path: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
@@ -142,7 +151,7 @@ def _fitting(value: Any, most: int | None, path: str) -> str | None:
 def same_event(row: EventRow, stored: Sequence[Any]) -> bool:
     """Tell whether a stored row, its number before it, is this event's."""
     other = EventRow(*stored[1:])
-    json = {"content", "actions", "extra", "long_running_tool_ids", *_MAPS}
+    json = {"content", "actions", "extra", "long_running_tool_ids", *MAPS}
     return all(
         _same_json(mine, theirs) if name in json else mine == theirs
         for name, mine, theirs in zip(EventRow._fields, row, other, strict=True)
@@ -159,7 +168,7 @@ def _same_json(one: object, other: object) -> bool:
 
 
 #: What a malformed row leads to, whatever is wrong with it.
-_MALFORMED = (CorruptRowError, AttributeError, LookupError, TypeError, ValueError)
+MALFORMED = (CorruptRowError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def decode_events(rows: Sequence[Sequence[Any]], key: Key) -> list[Event]:
@@ -167,14 +176,14 @@ def decode_events(rows: Sequence[Sequence[Any]], key: Key) -> list[Event]:
     if not rows:
         return []
     try:
-        return _events([EventRow(*row[1:]) for row in rows])
-    except _MALFORMED:  # once more, one by one, to say which
+        return _events(rows)
+    except MALFORMED:  # once more, one by one, to say which
         return [_event(row, key) for row in rows]
 
 
-def _events(rows: list[EventRow]) -> list[Event]:
-    contents = codec.loads_each([row.content or "null" for row in rows])
-    actions = codec.loads_each([row.actions for row in rows])
+def _events(rows: Sequence[Sequence[Any]]) -> list[Event]:
+    contents = codec.loads_each([row[_CONTENT] or "null" for row in rows])
+    actions = codec.loads_each([row[_ACTIONS] for row in rows])
     return [
         _made(row, None if content is None else content_of(content), actions_of(does))
         for row, content, does in zip(rows, contents, actions, strict=True)
@@ -183,32 +192,41 @@ def _events(rows: list[EventRow]) -> list[Event]:
 
 def _event(row: Sequence[Any], key: Key) -> Event:
     try:
-        return _events([EventRow(*row[1:])])[0]
-    except _MALFORMED as error:
+        return _events([row])[0]
+    except MALFORMED as error:
         raise corrupt("adk_events", key, f"event {row[0]} is malformed: {error}", seq=row[0]) from error
 
 
-def _made(row: EventRow, content: Content | None, actions: Actions) -> Event:
-    fields: dict[str, Any] = {}
-    for name, stored in zip(_MAPS, row[8:12], strict=True):
-        if stored is not None:
-            fields[name] = dict(codec.loads(stored))
-    if row.extra != "{}":
-        extra = dict(codec.loads(row.extra))
-        fields |= {name: extra.pop(name) for name in _OURS if name in extra}
-        fields["extra"] = extra
-    if row.long_running_tool_ids != "[]":
-        fields["long_running_tool_ids"] = codec.loads(row.long_running_tool_ids) or ()
-    return Event(
-        id=row.id,
-        timestamp=read_time(row.timestamp),
-        content=content,
-        actions=actions,
-        partial=bool(row.partial),
-        turn_complete=bool(row.turn_complete),
-        interrupted=bool(row.interrupted),
-        **({**dict(zip(_TEXTS, row[1:6], strict=True)), **fields}),
+def _made(row: Sequence[Any], content: Content | None, actions: Actions) -> Event:
+    _, id, invocation_id, author, branch, error_code, error_message, _, _, *rest = row
+    custom, usage, citation, grounding, partial, turn_complete, interrupted, tools, timestamp, extra = rest
+    event = _make_event(  # without names, since twenty of them cost as much as all the rest of it
+        id,
+        read_time(timestamp),
+        invocation_id,
+        author,
+        branch,
+        content,
+        actions,
+        bool(partial),
+        bool(turn_complete),
+        bool(interrupted),
+        error_code,
+        error_message,
+        None,
+        () if tools == "[]" else tuple(codec.loads(tools) or ()),
+        None if custom is None else dict(codec.loads(custom)),
+        None if usage is None else dict(codec.loads(usage)),
+        None if citation is None else dict(codec.loads(citation)),
+        None if grounding is None else dict(codec.loads(grounding)),
+        {},
     )
+    return event if extra == "{}" else _with_extra(event, dict(codec.loads(extra)))
+
+
+def _with_extra(event: Event, extra: dict[str, Any]) -> Event:
+    fields = {name: extra.pop(name) for name in _OURS if name in extra}
+    return replace(event, **fields, extra=extra)
 
 
 # -- sessions -----------------------------------------------------------------------------------------------------

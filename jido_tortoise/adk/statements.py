@@ -19,11 +19,23 @@ def _merged(old: str, delta: str) -> str:
     return text.write({**text.read(old), **text.read(delta)})
 
 
+def _with_holes(old: str, new: str) -> str:
+    kept = {name: value for name, value in text.read(old).items() if name == "holes"}
+    return text.write({**kept, **text.read(new)})
+
+
 _APP, _USER, _ID = Column("app_name", "varchar"), Column("user_id", "varchar"), Column("id", "varchar")
 _KEY = (_APP, _USER, _ID)
 _STATE = {
     "postgres": "CASE WHEN :state IS NULL THEN t.state ELSE t.state || :state END",
     "sqlite": "CASE WHEN :state IS NULL THEN t.state ELSE adk_merged(t.state, :state) END",
+}
+
+#: What an append brings replaces what the one before brought; only the holes stay.
+_EXTRA = {
+    "postgres": "CASE WHEN t.extra ? 'holes' THEN jsonb_build_object('holes', t.extra->'holes') || :extra"
+    " ELSE :extra END",
+    "sqlite": "CASE WHEN instr(t.extra, '\"holes\"') THEN adk_with_holes(t.extra, :extra) ELSE :extra END",
 }
 
 #: The tables of sessions as a journal.
@@ -54,12 +66,12 @@ SESSIONS = JournalTable(
     ),
     touched=(
         Touch(Column("state", "jsonb"), _STATE),
-        Touch(Column("extra", "jsonb"), {"postgres": ":extra", "sqlite": ":extra"}),
+        Touch(Column("extra", "jsonb"), _EXTRA),
     ),
     created_at=Column("inserted_at", "timestamptz"),
     updated_at=Column("updated_at", "timestamptz"),
     monotonic=False,  # it is the time that the last event says
-    functions={"adk_merged": (2, _merged)},
+    functions={"adk_merged": (2, _merged), "adk_with_holes": (2, _with_holes)},
 )
 
 
@@ -89,7 +101,13 @@ def _follower(name: str, table: str, key: tuple[Column, ...], delta: str) -> Fol
 APP_STATE = _follower("app", "adk_app_states", (_APP,), "app_state")
 USER_STATE = _follower("user", "adk_user_states", (_APP, _USER), "user_state")
 
-_PARAMETERS = (*_KEY, Column("stop", "bigint"), Column("after", "timestamptz"), Column("limit", "bigint"))
+_PARAMETERS = (
+    *_KEY,
+    Column("stop", "bigint"),
+    Column("after", "timestamptz"),
+    Column("since", "double precision"),
+    Column("limit", "bigint"),
+)
 _BESIDE = (
     "LEFT JOIN {schema}adk_app_states AS a ON a.app_name = t.app_name"
     " LEFT JOIN {schema}adk_user_states AS u ON u.app_name = t.app_name AND u.user_id = t.user_id"
@@ -139,11 +157,30 @@ def events_of_all(of_user: bool, schema: str | None, dialect: Dialect) -> Statem
 @lru_cache(maxsize=16)
 def events_after(limited: bool, schema: str | None, dialect: Dialect) -> Statement:
     """Read a session's events below :stop that are later than :after, the last one first."""
+    return _events_where("timestamp > :after", limited, schema, dialect)
+
+
+@lru_cache(maxsize=16)
+def events_since(limited: bool, schema: str | None, dialect: Dialect) -> Statement:
+    """Read a session's events below :stop from :since on, the last one first.
+
+    Events of google-adk have their exact time in `extra`, finer than the column; for the others :after is the first
+    microsecond that is not before :since.
+    """
+    exact, kind = {
+        "postgres": ("(extra->>'timestamp')::float8", "jsonb_typeof(extra->'timestamp') = 'number'"),
+        "sqlite": ("json_extract(extra, '$.timestamp')", "json_type(extra, '$.timestamp') IN ('integer', 'real')"),
+    }[dialect]
+    where = f"CASE WHEN {kind} THEN {exact} >= :since ELSE timestamp >= :after END"
+    return _events_where(where, limited, schema, dialect)
+
+
+def _events_where(condition: str, limited: bool, schema: str | None, dialect: Dialect) -> Statement:
     limit = " LIMIT :limit" if limited else ""
     sql = (
         f"SELECT seq, {_shown('', dialect)} FROM {{schema}}adk_events"
         " WHERE app_name = :app_name AND user_id = :user_id AND session_id = :id AND seq < :stop"
-        f" AND timestamp > :after ORDER BY seq DESC{limit}"
+        f" AND {condition} ORDER BY seq DESC{limit}"
     )
     return _finished(sql, schema, dialect)
 

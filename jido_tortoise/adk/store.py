@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,11 +11,15 @@ from weakref import WeakKeyDictionary
 
 from jido_tortoise import checks, journal, probe, seams, telemetry, times
 from jido_tortoise.adk import routing, rows, statements
+from jido_tortoise.adk.care import SessionCare
+from jido_tortoise.adk.holes import Holes, holes_of
+from jido_tortoise.adk.keys import key_values, no_session, session_key
 from jido_tortoise.adk.models import COLUMNS, AdkSession
+from jido_tortoise.adk.pages import SessionPages
 from jido_tortoise.adk.rows import EventRow, Key, SessionRow
 from jido_tortoise.adk.statements import APP_STATE, SESSIONS, USER_STATE
 from jido_tortoise.adk.values import Event, Session
-from jido_tortoise.database import Db, fetch, in_thread, resolve
+from jido_tortoise.database import Db, resolve
 from jido_tortoise.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -26,7 +29,7 @@ from jido_tortoise.errors import (
     NotFoundError,
 )
 from jido_tortoise.journal import Append, Follower, Refused
-from jido_tortoise.journal.statements import Statement
+from jido_tortoise.journal.run import run
 
 #: How often a read or a write is tried when others were at work between its statements.
 _LOOKS = 4
@@ -34,7 +37,7 @@ _LOOKS = 4
 _probed: WeakKeyDictionary[Any, set[str | None]] = WeakKeyDictionary()
 
 
-class AdkSessionStore:
+class AdkSessionStore(SessionPages, SessionCare):
     """Sessions, their events, and the state that they share, in the tables of `jido_tortoise.adk.models`.
 
     A cheap value: it holds no pool and no task, and may be made anew for every call. Inside a transaction of the host
@@ -56,7 +59,8 @@ class AdkSessionStore:
     def __repr__(self) -> str:
         return f"AdkSessionStore(connection={self.connection!r}, schema={self.schema!r}, timeout={self.timeout!r})"
 
-    async def _db(self) -> Db:
+    async def connected(self) -> Db:
+        """Answer the connection, once it is known to have our tables; for what is built on the store."""
         db = resolve(self.connection, AdkSession, schema=self.schema, timeout=self.timeout)
         known = _probed.get(db.root)
         if known is None or self.schema not in known:
@@ -81,13 +85,13 @@ class AdkSessionStore:
             AlreadyExistsError: There is one with this id; nothing was written.
             UnstorableError: The state cannot be stored.
         """
-        key = _key(app_name, user_id, seams.new_id("") if session_id is None else session_id)
+        key = session_key(app_name, user_id, seams.new_id("") if session_id is None else session_id)
         deltas = routing.split(checks.string_map({} if state is None else state, "state"))
         values, followers = _deltas(deltas, "state")
         values["state"] = values["state"] or "{}"
         now = times.now()
         with telemetry.operation("adk_create", session_id=key[2]):
-            db = await self._db()
+            db = await self.connected()
             request = Append(
                 key=key, columns=_NO_ROWS, now=times.stored_time(now, db.dialect), values=values, must_be_new=True
             )
@@ -120,26 +124,33 @@ class AdkSessionStore:
             DuplicateEntryError: The session has another event with this id.
             UnstorableError: Nothing was written; `path` says what cannot be stored.
         """
-        key = _key(session.app_name, session.user_id, session.id)
+        key = session_key(session.app_name, session.user_id, session.id)
         if event.partial:
             return session
         with telemetry.operation("adk_append_event", session_id=key[2]) as span:
-            db = await self._db()
+            db = await self.connected()
             row = rows.encode_event(event, db.dialect)
-            deltas = routing.split(event.actions.state_delta)
-            values, followers = _deltas(deltas, "event.actions.state_delta")
             expected = session.rev if check_stale else None
-            request = Append(
-                key=key,
-                columns=[(value,) for value in row],
-                now=row.timestamp,
-                values=values,
-                must_exist=True,
-                expected=expected,
-            )
-            rev = await self._append(db, request, followers, row)
+            rev = await self.append_row(db, key, row, event.actions.state_delta, expected=expected)
             span.set(rev=rev)
         return _after(session, event, rev)
+
+    async def append_row(
+        self,
+        db: Db,
+        key: Key,
+        row: EventRow,
+        delta: Mapping[str, Any],
+        extra: str = "{}",
+        *,
+        expected: int | None = None,
+    ) -> int:
+        """Store an event's row with its delta, and answer the session's revision after it; see `append_event`."""
+        values, followers = _deltas(routing.split(delta), "event.actions.state_delta")
+        values["extra"] = extra
+        columns = [(value,) for value in row]
+        request = Append(key=key, columns=columns, now=row.timestamp, values=values, must_exist=True, expected=expected)
+        return await self._append(db, request, followers, row)
 
     async def _append(self, db: Db, request: Append, followers: tuple[Follower, ...], row: EventRow) -> int:
         for _ in range(_LOOKS):
@@ -149,7 +160,7 @@ class AdkSessionStore:
                 if refused.found:
                     return _repeated(request, row, refused.found[0])
                 if refused.head is None:
-                    raise _missing(request.key) from refused.__cause__
+                    raise no_session(request.key) from refused.__cause__
                 if request.expected is not None and request.expected != refused.head.counter:
                     raise _stale(request, refused.head.counter) from None
         raise rows.corrupt(
@@ -158,9 +169,9 @@ class AdkSessionStore:
 
     async def delete(self, *, app_name: str, user_id: str, session_id: str) -> None:
         """Remove a session and its events, together; nothing happens when there is none. Shared state stays."""
-        key = _key(app_name, user_id, session_id)
+        key = session_key(app_name, user_id, session_id)
         with telemetry.operation("adk_delete", session_id=session_id):
-            await journal.delete(await self._db(), SESSIONS, key)
+            await journal.delete(await self.connected(), SESSIONS, key)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -186,28 +197,41 @@ class AdkSessionStore:
             NotFoundError: There is none.
             CorruptRowError: A row is malformed, or events are missing.
         """
-        key = _key(app_name, user_id, session_id)
+        key = session_key(app_name, user_id, session_id)
         if num_recent_events is not None:
             checks.whole(num_recent_events, "num_recent_events")
         if after is not None:
             times.check_moment(after, "after")
         with telemetry.operation("adk_get", session_id=session_id) as span:
-            found = await self._read(await self._db(), key, num_recent_events, after)
+            found = await self._read(await self.connected(), key, num_recent_events, after)
             span.set(rev=found.rev, count=len(found.events))
             return found
 
-    async def _read(self, db: Db, key: Key, most: int | None, after: datetime | None) -> Session:
+    async def _read(self, db: Db, key: Key, most: int | None = None, after: datetime | None = None) -> Session:
+        head, events = await self.read(db, key, most, after)
+        return rows.decode_session(head, key[0], rows.decode_events(events, key))
+
+    async def read(
+        self,
+        db: Db,
+        key: Key,
+        most: int | None = None,
+        after: datetime | None = None,
+        *,
+        since: float | None = None,
+    ) -> tuple[SessionRow, list[Any]]:
+        """Read the rows of a session and of the wished events; see `get`. `since` is a time that they may be of too."""
         for left in reversed(range(_LOOKS)):
-            found = await _all(db, statements.head(db.schema, db.dialect), _key_values(key))
+            found = await run(db, statements.head(db.schema, db.dialect), key_values(key))
             if not found:
                 break
             head = SessionRow(*found[0])
-            events = await _events(db, head, key, most, after)
+            events = await _events(db, head, key, most, after, since)
             if events is not None:
-                return rows.decode_session(head, key[0], rows.decode_events(events, key))
+                return head, events
             if not left:
                 raise _lacking(head, key)
-        raise _missing(key)
+        raise no_session(key)
 
     async def list(
         self,
@@ -233,16 +257,12 @@ class AdkSessionStore:
             checks.text(user_id, "user_id")
         values = {"app_name": app_name, "user_id": user_id}
         with telemetry.operation("adk_list", app_name=app_name) as span:
-            db = await self._db()
+            db = await self.connected()
             of_user = user_id is not None
-            heads = [
-                SessionRow(*row) for row in await _all(db, statements.heads(of_user, db.schema, db.dialect), values)
-            ]
+            heads = await self.heads(db, app_name, user_id)
             parts: dict[tuple[str, str], list[Any]] = defaultdict(list)
             if events and heads:
-                for user, name, *row in await _all(
-                    db, statements.events_of_all(of_user, db.schema, db.dialect), values
-                ):
+                for user, name, *row in await run(db, statements.events_of_all(of_user, db.schema, db.dialect), values):
                     parts[user, name].append(row)
             sessions = []
             for head in heads:
@@ -258,13 +278,21 @@ class AdkSessionStore:
             span.set(count=len(sessions))
             return sessions
 
+    async def heads(self, db: Db, app_name: str, user_id: str | None) -> Sequence[SessionRow]:
+        """Read the rows of all sessions, without their events; see `list`."""
+        values = {"app_name": app_name, "user_id": user_id}
+        statement = statements.heads(user_id is not None, db.schema, db.dialect)
+        return [SessionRow(*row) for row in await run(db, statement, values)]
+
     async def _listed(self, db: Db, head: SessionRow, app_name: str, found: Sequence[Any] | None) -> Session:
         key = (app_name, head.user_id, head.id)
         if found is None:
             return rows.decode_session(head, app_name, ())
         mine = [row for row in found if head.first_seq <= row[0] < head.rev]
-        if len(mine) != head.rev - head.first_seq:  # it was deleted or made anew between the two statements
-            return await self._read(db, key, None, None)
+        if len(mine) != _count(
+            _holes(head, key), head.first_seq, head.rev
+        ):  # it has changed between the two statements
+            return await self._read(db, key)
         return rows.decode_session(head, app_name, rows.decode_events(mine, key))
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
@@ -272,12 +300,12 @@ class AdkSessionStore:
         checks.text(app_name, "app_name")
         checks.text(user_id, "user_id")
         with telemetry.operation("adk_get_user_state", app_name=app_name):
-            _, user = await self._shared(await self._db(), app_name, user_id)
+            _, user = await self._shared(await self.connected(), app_name, user_id)
             return user
 
     async def _shared(self, db: Db, app_name: str, user_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         values = {"app_name": app_name, "user_id": user_id}
-        ((app, user),) = await _all(db, statements.states(db.schema, db.dialect), values)
+        ((app, user),) = await run(db, statements.states(db.schema, db.dialect), values)
         return (
             rows.decode_state(app, "adk_app_states", (app_name,)),
             rows.decode_state(user, "adk_user_states", (app_name, user_id)),
@@ -287,18 +315,6 @@ class AdkSessionStore:
 # -- parts ----------------------------------------------------------------------------------------------------------
 
 _NO_ROWS: tuple[tuple[Any, ...], ...] = ((),) * len(SESSIONS.row)
-
-
-def _key(app_name: str, user_id: str, session_id: str) -> Key:
-    return (
-        checks.text(app_name, "app_name"),
-        checks.text(user_id, "user_id"),
-        checks.text(session_id, "session_id"),
-    )
-
-
-def _key_values(key: Key) -> dict[str, Any]:
-    return dict(zip(("app_name", "user_id", "id"), key, strict=True))
 
 
 def _deltas(deltas: routing.Deltas, path: str) -> tuple[dict[str, Any], tuple[Follower, ...]]:
@@ -314,16 +330,20 @@ def _deltas(deltas: routing.Deltas, path: str) -> tuple[dict[str, Any], tuple[Fo
 
 
 def _after(session: Session, event: Event, rev: int) -> Session:
-    delta = routing.without_temp(event.actions.state_delta)
-    stored = replace(event, actions=replace(event.actions, state_delta=delta))
     if rev <= session.rev:  # a repeat of what the session has
         return session
-    return replace(
-        session,
+    given = event.actions.state_delta
+    delta = routing.without_temp(given)
+    stored = event if len(delta) == len(given) else replace(event, actions=replace(event.actions, state_delta=delta))
+    return Session(
+        app_name=session.app_name,
+        user_id=session.user_id,
+        id=session.id,
         state={**session.state, **delta},
         events=(*session.events, stored),
         # A copy that lacks the events of others stays one.
         rev=rev if rev == session.rev + 1 else session.rev,
+        created_at=session.created_at,
         last_update_time=event.timestamp,
     )
 
@@ -334,11 +354,6 @@ def _repeated(request: Append, row: EventRow, stored: Sequence[Any]) -> int:
     raise DuplicateEntryError(
         f"session {request.key} has another event with the id {row.id!r}", key=request.key, entry_id=row.id
     )
-
-
-def _missing(key: tuple[Any, ...]) -> NotFoundError:
-    app_name, user_id, session_id = key
-    return NotFoundError(f"app {app_name!r} and user {user_id!r} have no session {session_id!r}", key=key)
 
 
 def _stale(request: Append, actual: int) -> ConflictError:
@@ -352,17 +367,36 @@ def _stale(request: Append, actual: int) -> ConflictError:
     )
 
 
-async def _events(db: Db, head: SessionRow, key: Key, most: int | None, after: datetime | None) -> list[Any] | None:
+async def _events(
+    db: Db, head: SessionRow, key: Key, most: int | None, after: datetime | None, since: float | None
+) -> list[Any] | None:
     """Read the wished events of a session as it was at that head; None when it has changed since."""
+    values = key_values(key) | {"stop": head.rev, "limit": most}
     if after is not None:
-        values = _key_values(key) | {"stop": head.rev, "limit": most, "after": times.stored_time(after, db.dialect)}
+        values |= {"after": times.stored_time(after, db.dialect)}
         statement = statements.events_after(most is not None, db.schema, db.dialect)
-        return (await _all(db, statement, values))[::-1]
-    first = head.first_seq if most is None else max(head.first_seq, head.rev - most)
+        return (await run(db, statement, values))[::-1]
+    if since is not None:
+        values |= {"since": since, "after": times.stored_time(times.moment_from(since), db.dialect)}
+        statement = statements.events_since(most is not None, db.schema, db.dialect)
+        return (await run(db, statement, values))[::-1]
+    holes = _holes(head, key)
+    first = head.first_seq if most is None else holes.start_of_last(most, head.first_seq, head.rev)
     if first >= head.rev:
         return []
     found = await journal.read_rows(db, SESSIONS, key, first, head.rev)
-    return found if len(found) == head.rev - first else None
+    return found if len(found) == _count(holes, first, head.rev) else None
+
+
+def _holes(head: SessionRow, key: Key) -> Holes:
+    try:
+        return holes_of(head.extra)
+    except ValueError as error:
+        raise rows.corrupt("adk_sessions", key, str(error)) from error
+
+
+def _count(holes: Holes, start: int, stop: int) -> int:
+    return stop - start - holes.between(start, stop)
 
 
 def _lacking(head: SessionRow, key: Key) -> JidoError:
@@ -372,13 +406,3 @@ def _lacking(head: SessionRow, key: Key) -> JidoError:
         f"the session says that it has the events {head.first_seq} to {head.rev - 1}, but some are not there",
         reason="invalid_session_revision",
     )
-
-
-async def _all(db: Db, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
-    if db.dialect == "postgres":
-        return await fetch(db, statement.sql, statement.args(values))
-
-    def job(connection: sqlite3.Connection) -> list[Any]:
-        return [tuple(row) for row in connection.execute(statement.sql, dict(values))]
-
-    return await in_thread(db, job)

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
+from jido_tortoise.adk.making import maker
 from jido_tortoise.adk.values import Actions, Blob, Content, FunctionCall, FunctionResponse, Part
 
 Tree = dict[str, Any]
@@ -26,6 +27,8 @@ _ACTIONS = frozenset(
         "requested_tool_confirmations",
     }
 )
+
+_make_content, _make_part, _make_actions = maker(Content), maker(Part), maker(Actions)
 
 
 def content_tree(content: Content) -> Tree:
@@ -56,13 +59,15 @@ def _part_tree(part: Part) -> Tree:
 
 def content_of(tree: Mapping[str, Any]) -> Content:
     """Make the message of a tree."""
-    parts = [_part(part) for part in tree.get("parts") or ()]
-    return Content(tree.get("role"), parts, _beside(tree, _CONTENT))
+    parts = tuple([_part(part) for part in tree.get("parts") or ()])
+    return _make_content(tree.get("role"), parts, {} if tree.keys() <= _CONTENT else _beside(tree, _CONTENT))
 
 
 def _part(tree: Mapping[str, Any]) -> Part:
+    if len(tree) == 1 and "text" in tree:  # nearly always
+        return _make_part(tree["text"], False, None, None, None, {})
     call, answer, blob = tree.get("function_call"), tree.get("function_response"), tree.get("inline_data")
-    return Part(
+    return _make_part(
         text=tree.get("text"),
         thought=bool(tree.get("thought")),
         function_call=None if call is None else _call(call),
@@ -102,14 +107,15 @@ def actions_tree(actions: Actions, state_delta: Tree) -> Tree:
 
 def actions_of(tree: Mapping[str, Any]) -> Actions:
     """Make the actions of a tree."""
-    return Actions(
-        state_delta=tree.get("state_delta") or {},
-        artifact_delta=tree.get("artifact_delta") or {},
-        transfer_to_agent=tree.get("transfer_to_agent"),
-        escalate=bool(tree.get("escalate")),
-        skip_summarization=bool(tree.get("skip_summarization")),
-        requested_tool_confirmations=tree.get("requested_tool_confirmations") or {},
-        extra=_beside(tree, _ACTIONS),
+    get = tree.get
+    return _make_actions(  # in the order of its fields
+        get("state_delta") or {},
+        get("artifact_delta") or {},
+        get("transfer_to_agent"),
+        bool(get("escalate")),
+        bool(get("skip_summarization")),
+        get("requested_tool_confirmations") or {},
+        {} if tree.keys() <= _ACTIONS else _beside(tree, _ACTIONS),
     )
 
 

@@ -43,7 +43,7 @@ def jido_db_config(pytestconfig: pytest.Config, jido_models: list[str]) -> dict[
     """
     from jido_tortoise import apps
     from jido_tortoise.errors import ConfigError
-    from jido_tortoise.schema.apps import read_config
+    from jido_tortoise.host_config import read_config
 
     named = find(pytestconfig, "jido_tortoise_orm")
     if named is None:

@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import appending, crowding, hibernating, importing, report, walking
+from tests.benchmarks import adk, appending, crowding, hibernating, importing, report, walking
 from tests.benchmarks.measure import Line
 from tests.benchmarks.places import Place, file_system, on_disk, postgres, postgres_server, sqlite
 from tests.benchmarks.setting import Size
@@ -35,6 +35,10 @@ _WHOLE: dict[str, Measure] = {
     "walk": walking.walk,
     "usual": appending.usual,
     "telemetry": appending.observed,
+    "adk-append": adk.append,
+    "adk-large": adk.append_large,
+    "adk-get": adk.get,
+    "adk-recent": adk.recent,
 }
 #: What is measured where, by the name that `--only` looks for.
 PLAN: dict[str, dict[str, Measure]] = {
@@ -71,7 +75,9 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", default=[], metavar="WORD", help="e.g. append, thaw, sqlite, import")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="WORD", help="e.g. append, adk, adk-get, sqlite, import"
+    )
     parser.add_argument("--rounds", type=int, help="of each measurement (300; 30 when quick)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rounds and of the lengths")
     parser.add_argument("--scale", type=float, help="of the lengths (1; 0.1 when quick)")
@@ -100,10 +106,12 @@ async def _measure(only: list[str], size: Size, server_url: str) -> tuple[dict[s
 
 
 def _wished(only: list[str], where: str, what: str) -> bool:
-    """Tell whether the words allow it: one of those that name works, and one of those that name places."""
+    """Tell whether the words allow it: one of those that name works or kinds of them, and one of those for places."""
     works = [word for word in only if not any(word in place for place in PLAN)]
     places = [word for word in only if word not in works]
-    return (not works or what in works) and (not places or any(word in where for word in places))
+    return (not works or what in works or what.partition("-")[0] in works) and (
+        not places or any(word in where for word in places)
+    )
 
 
 def _opened(where: str, server_url: str) -> AbstractAsyncContextManager[Place]:

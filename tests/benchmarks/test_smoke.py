@@ -34,8 +34,20 @@ _PROMISED = [
     ("64 appenders to one thread, gaps", "SQLite FULL", 1),
     ("iterate", "PostgreSQL", 1),
     ("iterate", "SQLite FULL", 1),
+    ("append_event, session of", "PostgreSQL", 4),
+    ("append_event, statements", "PostgreSQL", 1),
+    ("append_event, 100 KB of state", "PostgreSQL", 2),
+    ("append_event, session of", "SQLite FULL", 2),
+    ("append_event, against S", "SQLite FULL", 1),
+    ("get_session of", "PostgreSQL", 1),
+    ("get_session of", "SQLite FULL", 1),
+    ("num_recent_events=20", "PostgreSQL", 1),
+    ("num_recent_events=20", "SQLite FULL", 1),
     ("import jido_tortoise", "", 1),
 ]
+#: One worker runs them all, or each would measure everything.
+pytestmark = pytest.mark.xdist_group("benchmarks")
+
 _CONTRASTS = ["idiomatic ORM", "rewritten", "asyncpg alone", "sqlite3 alone", "trigger", "telemetry hook"]
 
 

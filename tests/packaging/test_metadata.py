@@ -33,7 +33,7 @@ def test_the_changelog_has_a_section_for_the_version() -> None:
 def test_the_extras_are_those_that_the_documentation_names() -> None:
     """Errors tell users to install extras by these names."""
     extras = set(_project()["optional-dependencies"])
-    assert extras == {"accel", "adk", "asyncpg", "cli", "otel", "s3", "testing", "testing-postgres"}
+    assert extras == {"accel", "adk", "asyncpg", "cli", "otel", "providers", "s3", "testing", "testing-postgres"}
 
 
 def test_both_name_the_same_licence_and_ship_its_text() -> None:

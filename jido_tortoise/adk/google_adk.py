@@ -1,0 +1,385 @@
+"""google-adk's sessions in the host's own database: what its `Runner` and its web server take as a session service.
+
+It writes the rows of `AdkSessionStore`, which may read and write them too. The revision of a session, the number of
+events ever appended, is its `_storage_update_marker`: a copy that lacks an event of another writer is always told so,
+whatever the clocks say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from google.adk.errors import StaleSessionError
+from google.adk.errors.already_exists_error import AlreadyExistsError
+from google.adk.errors.session_not_found_error import SessionNotFoundError
+from google.adk.events import Event
+from google.adk.sessions import BaseSessionService, Session
+from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
+
+from jido_tortoise import checks, codec, errors, journal, telemetry, times
+from jido_tortoise.adk import google_events, rows
+from jido_tortoise.adk.opening import Opening, OpeningStore
+from jido_tortoise.adk.rows import Key, SessionRow
+from jido_tortoise.adk.safe_state import safe_state
+from jido_tortoise.adk.statements import SESSIONS
+from jido_tortoise.adk.store import AdkSessionStore
+from jido_tortoise.database import Db
+from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidInputError, NotFoundError, UnstorableError
+
+
+class TortoiseSessionService(BaseSessionService):
+    """A session service for google-adk on the host's Tortoise connection, SQLite or PostgreSQL.
+
+    It opens nothing, unless made by `from_uri`. Any number of them, in any number of processes, may serve the same
+    sessions.
+
+    Args:
+        connection: An alias of the host's Tortoise config; None takes the one that our app is registered with.
+        schema: The PostgreSQL schema of our tables; None leaves it to the search path.
+        timeout: Seconds for each statement, waiting for a connection included; 30 when None.
+        on_corrupt: Called by `list_sessions` with the error of each session that cannot be read, which is then left
+            out; it raises that error when None.
+    """
+
+    def __init__(
+        self,
+        connection: str | None = None,
+        schema: str | None = None,
+        timeout: float | None = None,
+        *,
+        on_corrupt: Callable[[CorruptRowError], object] | None = None,
+    ) -> None:
+        self._store = AdkSessionStore(connection, schema, timeout)
+        self._on_corrupt = on_corrupt
+        self._opening: Opening | None = None
+
+    @classmethod
+    def from_uri(cls, uri: str, **options: Any) -> TortoiseSessionService:
+        """Make a service that opens Tortoise itself at its first call, for google-adk's registry of services.
+
+        A Tortoise that the process has open by then is taken as it is.
+
+        Args:
+            uri: `tortoise://settings.TORTOISE_ORM`, the module and the name of the config; a query may follow with the
+                `connection`, `schema` and `timeout` of the class.
+            options: The other arguments of the class; `agents_dir`, which the registry gives, is left out.
+
+        Raises:
+            ConfigError: There is no such config.
+            InvalidInputError: The URI says something else.
+        """
+        name, asked = _read_uri(uri)
+        options = {**asked, **{key: value for key, value in options.items() if key != "agents_dir"}}
+        made = cls(**options)
+        made._opening = Opening(name)
+        made._store = OpeningStore(made._opening, made._store.connection, made._store.schema, made._store.timeout)
+        return made
+
+    async def close(self) -> None:
+        """Close the Tortoise that a service made by `from_uri` has opened; nothing happens with any other."""
+        if self._opening is not None:
+            await self._opening.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    async def create_session(
+        self,
+        *,
+        app_name: str,
+        user_id: str,
+        state: dict[str, Any] | None = None,
+        session_id: str | None = None,
+    ) -> Session:
+        """Make a session, and answer it with the state that it begins with, the shared one included.
+
+        Args:
+            app_name: The app.
+            user_id: The user.
+            state: Keys with `app:` and `user:` are merged into what is shared, those with `temp:` are dropped.
+            session_id: Without the blanks around it; made when there is nothing else.
+
+        Raises:
+            AlreadyExistsError: google-adk's: there is one with this id; nothing was written.
+            InvalidInputError: A name cannot be stored (a ValueError).
+        """
+        given = {} if state is None else state
+        wanted = (session_id or "").strip() or None
+        try:
+            made = await self._create(app_name, user_id, wanted, given)
+        except errors.AlreadyExistsError as error:
+            raise AlreadyExistsError(f"Session with id {wanted} already exists.") from error
+        return _session(made.key, _apart(made.state), [], made.rev, made.last_update_time.timestamp())
+
+    async def _create(self, app_name: str, user_id: str, session_id: str | None, state: Mapping[str, Any]) -> Any:
+        create = self._store.create
+        try:
+            return await create(app_name=app_name, user_id=user_id, session_id=session_id, state=state)
+        except UnstorableError as error:
+            state = safe_state(state, error)
+            return await create(app_name=app_name, user_id=user_id, session_id=session_id, state=state)
+
+    async def append_event(self, session: Session, event: Event) -> Event:
+        """Store an event and the changes of state that come with it, and add both to the session in hand.
+
+        A partial event is neither stored nor added. An event that is stored already is not stored again. Tasks that
+        share one session object take turns; of two copies of a session only the one that has all events may append.
+
+        Args:
+            session: Where to; it is changed.
+            event: What to append; what is temporary is taken out of it.
+
+        Returns:
+            The event.
+
+        Raises:
+            SessionNotFoundError: google-adk's: the session is not there (any more).
+            StaleSessionError: google-adk's: others have appended since it was read; nothing was written.
+            DuplicateEntryError: The session has another event with this id.
+        """
+        if event.partial:
+            return event
+        async with _turn_of(session):
+            self._apply_temp_state(session, event)
+            event = self._trim_temp_delta_state(event)
+            with telemetry.operation("adk_append_event", session_id=session.id) as span:
+                before, after = await self._append(session, event)
+                span.set(rev=after)
+            if after != before + 1:  # it was stored before, and the session has it or is stale
+                return event
+            _mark(session, after, event.timestamp)
+            return self._commit_event_to_session(session, event)
+
+    async def _append(self, session: Session, event: Event) -> tuple[int, int]:
+        """Answer the session's revision, and the one that the event has led to."""
+        try:
+            db = await self._store.connected()
+            expected = await _revision(db, session)
+            return expected, await self._store.append_row(db, *_encoded(session, event, db), expected=expected)
+        except NotFoundError as error:
+            raise SessionNotFoundError(f"Session {session.id} not found.") from error
+        except ConflictError as error:
+            if error.reason != "stale_session":
+                raise
+            raise _stale(session) from error
+
+    async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
+        """Remove a session and its events, together; nothing happens when there is none. Shared state stays."""
+        names = _names(app_name, user_id, session_id)
+        if names is not None:
+            app_name, user_id, session_id = await _stored_key(await self._store.connected(), names)
+            await self._store.delete(app_name=app_name, user_id=user_id, session_id=session_id)
+
+    async def flush(self) -> None:
+        """Do nothing: what was appended is stored."""
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    async def get_session(
+        self, *, app_name: str, user_id: str, session_id: str, config: GetSessionConfig | None = None
+    ) -> Session | None:
+        """Answer a session with its state, the shared one included, and its events in the order of their appends.
+
+        Args:
+            app_name: The app.
+            user_id: The user.
+            session_id: The session.
+            config: Only the last events, or those from a time on; read from the database are only these.
+
+        Returns:
+            The session; None when there is none.
+
+        Raises:
+            CorruptRowError: A row is malformed, or events are missing.
+        """
+        names = _names(app_name, user_id, session_id)
+        if names is None:
+            return None
+        with telemetry.operation("adk_get", session_id=session_id) as span:
+            try:
+                found = await self._get(names, config or GetSessionConfig())
+            except NotFoundError:
+                return None
+            span.set(rev=int(found._storage_update_marker or 0), count=len(found.events))
+            return found
+
+    async def _get(self, names: Key, config: GetSessionConfig) -> Session:
+        db = await self._store.connected()
+        key = await _stored_key(db, names)
+        head, found = await self._store.read(db, key, config.num_recent_events, since=config.after_timestamp)
+        return _of_row(head, key[0], google_events.decode_events(found, key))
+
+    async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
+        """Answer all sessions of a user, or of the app, with their state and without their events.
+
+        Args:
+            app_name: The app.
+            user_id: The user; None for all of them.
+
+        Returns:
+            The one that was changed last at the end.
+
+        Raises:
+            CorruptRowError: A row is malformed, and the service has no `on_corrupt`.
+        """
+        if not checks.is_text(app_name) or not (user_id is None or checks.is_text(user_id)):
+            return ListSessionsResponse()
+        with telemetry.operation("adk_list", app_name=app_name) as span:
+            sessions = []
+            for head in await self._store.heads(await self._store.connected(), app_name, user_id):
+                try:
+                    sessions.append(_of_row(head, app_name, []))
+                except CorruptRowError as error:
+                    if self._on_corrupt is None:
+                        raise
+                    self._on_corrupt(error)
+            span.set(count=len(sessions))
+        # Once more, since a column holds microseconds.
+        sessions.sort(key=lambda session: (session.last_update_time, session.user_id, session.id))
+        return ListSessionsResponse(sessions=sessions)
+
+    async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
+        """Answer the state that a user's sessions share, its keys without a prefix; {} when there is none."""
+        if not (checks.is_text(app_name) and checks.is_text(user_id)):
+            return {}
+        return await self._store.get_user_state(app_name=app_name, user_id=user_id)
+
+
+# -- the URI ------------------------------------------------------------------------------------------------------
+
+_ASKED: Mapping[str, Callable[[str], Any]] = {"connection": str, "schema": str, "timeout": float}
+
+
+def _read_uri(uri: str) -> tuple[str, dict[str, Any]]:
+    """Answer the name of the config, and the arguments that the query asks for."""
+    parts = urlsplit(uri)
+    name = (parts.netloc + parts.path).strip("/")
+    if parts.scheme != "tortoise" or "." not in name:
+        raise InvalidInputError.at("uri", "tortoise://MODULE.NAME of a Tortoise config", uri)
+    try:
+        asked = {key: _ASKED[key](value) for key, value in parse_qsl(parts.query, keep_blank_values=True)}
+    except (KeyError, ValueError) as error:
+        raise InvalidInputError.at("uri", f"a query of {', '.join(_ASKED)}", parts.query) from error
+    return name, asked
+
+
+# -- names --------------------------------------------------------------------------------------------------------
+
+
+def _names(app_name: str, user_id: str, session_id: str) -> Key | None:
+    """Answer what may name a session; None when it is what no session can be called."""
+    names = (app_name, user_id, session_id)
+    return names if all(map(checks.is_text, names)) and session_id.strip() else None
+
+
+async def _stored_key(db: Db, names: Key) -> Key:
+    """Answer under which key a session is: without the blanks around its id, unless another program stored them."""
+    app_name, user_id, session_id = names
+    if session_id == session_id.strip() or await journal.read_head(db, SESSIONS, names) is not None:
+        return names
+    return app_name, user_id, session_id.strip()
+
+
+# -- revisions ----------------------------------------------------------------------------------------------------
+
+
+async def _revision(db: Db, session: Session) -> int:
+    """Answer the revision that a session in hand is at.
+
+    Raises:
+        NotFoundError: It has no marker, and is not stored.
+        StaleSessionError: It has no marker, and lacks what is stored.
+    """
+    marker = session._storage_update_marker
+    if marker is not None and marker.isdecimal():
+        return int(marker)
+    found = await journal.load(db, SESSIONS, (session.app_name, session.user_id, session.id), tail=1)
+    if found is None:
+        raise NotFoundError(f"no session {session.id!r}")
+    head, last = found
+    mine = session.events[-1].id if session.events else None
+    if mine == (last[0][1] if last else None):
+        return head.counter
+    # One without events may have been read without them; its time is all that it can be known by.
+    known = times.moment_of(session.last_update_time, "session.last_update_time")
+    if session.events or times.read_time(head.updated_at) > known:
+        raise _stale(session)
+    return head.counter
+
+
+def _stale(session: Session) -> StaleSessionError:
+    return StaleSessionError(
+        f"The session {session.id} has been modified in storage since it was loaded."
+        " Please reload the session before appending more events."
+    )
+
+
+def _mark(session: Session, rev: int, updated: float) -> None:
+    session.last_update_time = updated
+    session._storage_update_marker = str(rev)
+
+
+# -- turns --------------------------------------------------------------------------------------------------------
+
+#: Of each session object that somebody appends to: a lock, and how many hold it or wait for it.
+_turns: dict[int, tuple[asyncio.Lock, int]] = {}
+
+
+@asynccontextmanager
+async def _turn_of(session: Session) -> AsyncIterator[None]:
+    # By identity: parallel branches of an invocation share one object, and each append changes its revision.
+    lock, waiting = _turns.get(id(session), (None, 0))
+    lock = lock or asyncio.Lock()
+    _turns[id(session)] = lock, waiting + 1
+    try:
+        async with lock:
+            yield
+    finally:
+        lock, waiting = _turns.pop(id(session))
+        if waiting > 1:
+            _turns[id(session)] = lock, waiting - 1
+
+
+# -- sessions -----------------------------------------------------------------------------------------------------
+
+
+def _encoded(session: Session, event: Event, db: Db) -> tuple[Key, rows.EventRow, Mapping[str, Any], str]:
+    """Answer the key, the event's row, its delta as it is stored, and the session's `extra`."""
+    key = (session.app_name, session.user_id, session.id)
+    delta: Mapping[str, Any] = event.actions.state_delta
+    try:
+        row = google_events.encode_event(event, delta, db.dialect)
+    except UnstorableError as error:
+        delta = safe_state(delta, error)
+        row = google_events.encode_event(event, delta, db.dialect)
+    return key, row, delta, codec.dump_map({"last_update_time": event.timestamp})
+
+
+def _of_row(head: SessionRow, app_name: str, events: list[Event]) -> Session:
+    known = rows.decode_session(head, app_name, ())
+    extra = rows.decode_state(head.extra, "adk_sessions", known.key)
+    updated = extra.get("last_update_time")
+    if type(updated) is not float:
+        updated = known.last_update_time.timestamp()
+    return _session(known.key, dict(known.state), events, head.rev, updated)
+
+
+def _session(key: Key, state: dict[str, Any], events: list[Event], rev: int, updated: float) -> Session:
+    made = Session(app_name=key[0], user_id=key[1], id=key[2], state=state, events=events)
+    _mark(made, rev, updated)
+    return made
+
+
+def _apart(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer a copy that shares nothing with what the caller gave."""
+    made: dict[str, Any] = codec.loads(codec.dump_map(dict(state)))
+    return made
