@@ -19,11 +19,23 @@ def _merged(old: str, delta: str) -> str:
     return text.write({**text.read(old), **text.read(delta)})
 
 
+def _with_holes(old: str, new: str) -> str:
+    kept = {name: value for name, value in text.read(old).items() if name == "holes"}
+    return text.write({**kept, **text.read(new)})
+
+
 _APP, _USER, _ID = Column("app_name", "varchar"), Column("user_id", "varchar"), Column("id", "varchar")
 _KEY = (_APP, _USER, _ID)
 _STATE = {
     "postgres": "CASE WHEN :state IS NULL THEN t.state ELSE t.state || :state END",
     "sqlite": "CASE WHEN :state IS NULL THEN t.state ELSE adk_merged(t.state, :state) END",
+}
+
+#: What an append brings replaces what the one before brought; only the holes stay.
+_EXTRA = {
+    "postgres": "CASE WHEN t.extra ? 'holes' THEN jsonb_build_object('holes', t.extra->'holes') || :extra"
+    " ELSE :extra END",
+    "sqlite": "CASE WHEN instr(t.extra, '\"holes\"') THEN adk_with_holes(t.extra, :extra) ELSE :extra END",
 }
 
 #: The tables of sessions as a journal.
@@ -54,12 +66,12 @@ SESSIONS = JournalTable(
     ),
     touched=(
         Touch(Column("state", "jsonb"), _STATE),
-        Touch(Column("extra", "jsonb"), {"postgres": ":extra", "sqlite": ":extra"}),
+        Touch(Column("extra", "jsonb"), _EXTRA),
     ),
     created_at=Column("inserted_at", "timestamptz"),
     updated_at=Column("updated_at", "timestamptz"),
     monotonic=False,  # it is the time that the last event says
-    functions={"adk_merged": (2, _merged)},
+    functions={"adk_merged": (2, _merged), "adk_with_holes": (2, _with_holes)},
 )
 
 
