@@ -35,7 +35,7 @@ from jido_tortoise.errors import (
     shown,
 )
 from jido_tortoise.journal import Append, Head, Refused, Sibling, Written
-from jido_tortoise.journal.running import all_of
+from jido_tortoise.journal.run import run
 from jido_tortoise.journal.statements import Statement
 
 _CAPABILITIES: frozenset[Capability] = frozenset(
@@ -371,7 +371,7 @@ class TortoiseStorage:
         values |= {"after_ms": after_ms, "after_hash": after_hash}
         with telemetry.operation("list_checkpoints", agent_type=agent_type) as span:
             db = await self._db()
-            rows = await all_of(db, statements.page(filters, after is not None, db.schema, db.dialect), values)
+            rows = await run(db, statements.page(filters, after is not None, db.schema, db.dialect), values)
             span.set(count=min(len(rows), limit))
         return _page(rows, limit, agent_type, partition)
 
@@ -585,5 +585,5 @@ def _info(row: Any) -> CheckpointInfo:
 
 
 async def _one(db: Db, statement: Statement, values: Mapping[str, Any], *, write: bool = False) -> Any:
-    rows = await all_of(db, statement, values, write=write)
+    rows = await run(db, statement, values, write=write)
     return rows[0] if rows else None

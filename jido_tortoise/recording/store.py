@@ -15,7 +15,7 @@ from jido_tortoise.database import Db, all_rows, in_thread, resolve, transaction
 from jido_tortoise.driver_errors import ConstraintError
 from jido_tortoise.errors import ConflictError, CorruptRowError, JidoError
 from jido_tortoise.journal import Append, Refused
-from jido_tortoise.journal.running import all_of
+from jido_tortoise.journal.run import run as run_statement
 from jido_tortoise.journal.statements import Statement
 from jido_tortoise.recording import bells, following, listening, port, rows, statements
 from jido_tortoise.recording.entities import Artifact, Event, Run, Session
@@ -571,7 +571,7 @@ async def _events(db: Db, asked: Wished) -> list[Event]:
 
 
 async def _all(db: Db, statement: Statement, values: Mapping[str, Any], *, write: bool = False) -> list[Any]:
-    return await all_of(db, statement, _given(db, values), write=write)
+    return await run_statement(db, statement, _given(db, values), write=write)
 
 
 def _given(db: Db, values: Mapping[str, Any]) -> Row:
