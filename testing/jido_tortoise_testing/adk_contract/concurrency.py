@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Iterable
 
 import pytest
 
@@ -14,13 +15,20 @@ from jido_tortoise_testing.adk_contract.base import WHO, AdkChecks, FullStore, g
 class CrowdChecks(AdkChecks):
     """Writers beside one another, from two processes."""
 
+    async def all_of(self, jobs: Iterable[Awaitable[Session]]) -> None:
+        """Wait for all, also when one has failed: none may go on when the check has ended."""
+        async with asyncio.timeout(self.patience):
+            answers = await asyncio.gather(*jobs, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+
     async def test_many_append_to_one_session(self, store: FullStore, second: FullStore) -> None:
         """Every event is there once, and every key."""
         session = await made(store)
         handles = (store, second)
         events = [said(id=f"e{n}", at=n, delta={f"k{n}": n}) for n in range(self.crowd)]
-        async with asyncio.timeout(self.patience):
-            await asyncio.gather(*(handles[n % 2].append_event(session, event) for n, event in enumerate(events)))
+        await self.all_of(handles[n % 2].append_event(session, event) for n, event in enumerate(events))
         found = await got(store)
         assert sorted(ids(found)) == sorted(event.id for event in events)
         assert (found.rev, found.state) == (self.crowd, {f"k{n}": n for n in range(self.crowd)})
@@ -33,16 +41,14 @@ class CrowdChecks(AdkChecks):
             handles[n % 2].append_event(session, said(delta={f"app:k{n}": n, f"user:k{n}": n}))
             for n, session in enumerate(sessions)
         ]
-        async with asyncio.timeout(self.patience):
-            await asyncio.gather(*jobs)
+        await self.all_of(jobs)
         expected = {f"{scope}:k{n}": n for scope in ("app", "user") for n in range(self.crowd)}
         assert (await got(store, "s0")).state == expected
 
     async def test_many_create_with_what_they_share(self, store: FullStore, second: FullStore) -> None:
         """Every key of the app survives."""
         handles = (store, second)
-        async with asyncio.timeout(self.patience):
-            await asyncio.gather(*(made(handles[n % 2], f"s{n}", {f"app:k{n}": n}) for n in range(self.crowd)))
+        await self.all_of(made(handles[n % 2], f"s{n}", {f"app:k{n}": n}) for n in range(self.crowd))
         assert (await got(store, "s0")).state == {f"app:k{n}": n for n in range(self.crowd)}
 
     async def test_many_create_one_session(self, store: FullStore, second: FullStore) -> None:
