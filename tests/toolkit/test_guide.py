@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import _jido_tortoise_pytest as plugin
+from jido_tortoise_testing.plugin import MARKS
+from jido_tortoise_testing.settings import SETTINGS
 from tests.toolkit.conftest import PLUGIN, ROOT, TIMEOUT
 
 pytest_plugins = ["pytester"]
@@ -25,6 +28,7 @@ _BLOCK = re.compile(
 class File:
     """A block that begins with the name of a file."""
 
+    name: str
     text: str
     #: What the page shows of its failure, a line each; empty when its tests pass.
     words: tuple[str, ...] = ()
@@ -45,10 +49,12 @@ def _files(page: Path) -> Iterator[tuple[str, File]]:
             assert following is not None, block["file"]
             assert following["kind"] == "text", f"{block['file']} is to fail; the page must show how"
             words = tuple(following["text"].splitlines())
-        yield block["file"], File(block["text"], words)
+        yield block["file"], File(block["file"], block["text"], words)
 
 
 def _tests(file: File) -> int:
+    if not file.name.endswith(".py"):
+        return 0
     tree = ast.parse(file.text)
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     return sum(isinstance(node, kinds) and node.name.startswith("test_") for node in ast.walk(tree))
@@ -60,7 +66,7 @@ def test_its_service_does_what_the_pages_say(backend: str, pg_server: str, pytes
     written = files()
     for name, file in written.items():
         path = pytester.path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file.text)
     arguments = [f"--jido-db={backend}", f"--jido-db-url={pg_server}", "--tb=short", "--deselect", _CONTRACT, "tests"]
     result = pytester.runpytest_subprocess(*PLUGIN, *arguments, timeout=TIMEOUT)
@@ -92,3 +98,15 @@ def test_every_page_has_examples_that_run() -> None:
     """But for the table of contents."""
     without = [page.name for page in _PAGES if not list(_files(page)) and "<!-- runnable -->" not in page.read_text()]
     assert without == ["index.md"]
+
+
+def test_the_reference_has_every_fixture_option_and_mark() -> None:
+    """What is added to the plugin is added there."""
+    text = (ROOT / "docs" / "reference" / "testing.md").read_text("utf-8")
+    fixtures = [name for name in plugin.__all__ if not name.startswith("pytest_")]
+    marks = [mark.partition("(")[0] for mark in MARKS]
+    assert [name for name in fixtures if f"\n| `{name}` |" not in text] == []
+    assert [mark for mark in marks if f"\n| `{mark}(" not in text] == []
+    for setting in SETTINGS.values():
+        row = re.compile(rf"^\| `{setting.option}(=\S+)?` \| `{setting.variable}` \| `{setting.name}` \|", re.MULTILINE)
+        assert row.search(text), setting.option
