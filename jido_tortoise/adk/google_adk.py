@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from google.adk.errors import StaleSessionError
 from google.adk.errors.already_exists_error import AlreadyExistsError
@@ -21,18 +22,20 @@ from google.adk.sessions.base_session_service import GetSessionConfig, ListSessi
 
 from jido_tortoise import checks, codec, errors, journal, telemetry, times
 from jido_tortoise.adk import google_events, rows
+from jido_tortoise.adk.opening import Opening, OpeningStore
 from jido_tortoise.adk.rows import Key, SessionRow
 from jido_tortoise.adk.safe_state import safe_state
 from jido_tortoise.adk.statements import SESSIONS
 from jido_tortoise.adk.store import AdkSessionStore
 from jido_tortoise.database import Db
-from jido_tortoise.errors import ConflictError, CorruptRowError, NotFoundError, UnstorableError
+from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidInputError, NotFoundError, UnstorableError
 
 
 class TortoiseSessionService(BaseSessionService):
     """A session service for google-adk on the host's Tortoise connection, SQLite or PostgreSQL.
 
-    It opens and holds nothing; any number of them, in any number of processes, may serve the same sessions.
+    It opens nothing, unless made by `from_uri`. Any number of them, in any number of processes, may serve the same
+    sessions.
 
     Args:
         connection: An alias of the host's Tortoise config; None takes the one that our app is registered with.
@@ -52,6 +55,40 @@ class TortoiseSessionService(BaseSessionService):
     ) -> None:
         self._store = AdkSessionStore(connection, schema, timeout)
         self._on_corrupt = on_corrupt
+        self._opening: Opening | None = None
+
+    @classmethod
+    def from_uri(cls, uri: str, **options: Any) -> TortoiseSessionService:
+        """Make a service that opens Tortoise itself at its first call, for google-adk's registry of services.
+
+        A Tortoise that the process has open by then is taken as it is.
+
+        Args:
+            uri: `tortoise://settings.TORTOISE_ORM`, the module and the name of the config; a query may follow with the
+                `connection`, `schema` and `timeout` of the class.
+            options: The other arguments of the class; `agents_dir`, which the registry gives, is left out.
+
+        Raises:
+            ConfigError: There is no such config.
+            InvalidInputError: The URI says something else.
+        """
+        name, asked = _read_uri(uri)
+        options = {**asked, **{key: value for key, value in options.items() if key != "agents_dir"}}
+        made = cls(**options)
+        made._opening = Opening(name)
+        made._store = OpeningStore(made._opening, made._store.connection, made._store.schema, made._store.timeout)
+        return made
+
+    async def close(self) -> None:
+        """Close the Tortoise that a service made by `from_uri` has opened; nothing happens with any other."""
+        if self._opening is not None:
+            await self._opening.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -215,6 +252,24 @@ class TortoiseSessionService(BaseSessionService):
         if not (checks.is_text(app_name) and checks.is_text(user_id)):
             return {}
         return await self._store.get_user_state(app_name=app_name, user_id=user_id)
+
+
+# -- the URI ------------------------------------------------------------------------------------------------------
+
+_ASKED: Mapping[str, Callable[[str], Any]] = {"connection": str, "schema": str, "timeout": float}
+
+
+def _read_uri(uri: str) -> tuple[str, dict[str, Any]]:
+    """Answer the name of the config, and the arguments that the query asks for."""
+    parts = urlsplit(uri)
+    name = (parts.netloc + parts.path).strip("/")
+    if parts.scheme != "tortoise" or "." not in name:
+        raise InvalidInputError.at("uri", "tortoise://MODULE.NAME of a Tortoise config", uri)
+    try:
+        asked = {key: _ASKED[key](value) for key, value in parse_qsl(parts.query, keep_blank_values=True)}
+    except (KeyError, ValueError) as error:
+        raise InvalidInputError.at("uri", f"a query of {', '.join(_ASKED)}", parts.query) from error
+    return name, asked
 
 
 # -- names --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ indexes and constraints, so that either way leads to the same schema. `docs/upgr
 
 from __future__ import annotations
 
-from jido_tortoise.schema.steps import Family, Guard, Step, all_of, uncompressed
+from jido_tortoise.schema.guards import append_only, uncompressed
+from jido_tortoise.schema.steps import Family, Step, all_of
 
 _STATE_1 = (
     "eJztW21v2zYQ/iuEP6WAF3TO0mT7Zqde6yGxh1jdigaBQEu0xUUiFYnKC7r89x0pWe92JMdJ3IxfDOt4D0k9p+ORp9P3zj/U5ia2r/b79lXf"
@@ -158,41 +159,8 @@ _DROP_TABLES = tuple(
     for table in ("adk_user_states", "adk_app_states", "adk_events", "adk_sessions")
 )
 
-#: Events are deleted with their session, but never changed.
-_NEVER_CHANGE = Guard(
-    table="adk_events",
-    name="adk_events_never_change",
-    up={
-        "sqlite": (
-            """CREATE TRIGGER IF NOT EXISTS "adk_events_never_change" BEFORE UPDATE ON "adk_events"
-BEGIN
-    SELECT RAISE(ABORT, 'adk_events: events are never updated; append another one');
-END""",
-        ),
-        "postgres": (
-            """CREATE OR REPLACE FUNCTION {schema}"adk_events_never_change"() RETURNS trigger
-LANGUAGE plpgsql AS $jido$
-BEGIN
-    RAISE EXCEPTION 'adk_events: events are never updated; append another one';
-END
-$jido$""",
-            # CREATE OR REPLACE TRIGGER would need PostgreSQL 14.
-            'DROP TRIGGER IF EXISTS "adk_events_never_change" ON {schema}"adk_events"',
-            'CREATE TRIGGER "adk_events_never_change" BEFORE UPDATE ON {schema}"adk_events"'
-            ' FOR EACH ROW EXECUTE FUNCTION {schema}"adk_events_never_change"()',
-        ),
-    },
-    down={
-        "sqlite": ('DROP TRIGGER IF EXISTS "adk_events_never_change"',),
-        "postgres": (
-            'DROP TRIGGER IF EXISTS "adk_events_never_change" ON {schema}"adk_events"',
-            'DROP FUNCTION IF EXISTS {schema}"adk_events_never_change"()',
-        ),
-    },
-)
-
 _GUARDS = (
-    _NEVER_CHANGE,
+    append_only("adk_events", "events are never updated; append another one"),
     uncompressed("adk_sessions", "state"),
     uncompressed("adk_app_states", "state"),
     uncompressed("adk_user_states", "state"),

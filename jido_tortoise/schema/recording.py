@@ -7,6 +7,7 @@ indexes and constraints, so that either way leads to the same schema. `docs/upgr
 from __future__ import annotations
 
 from jido_tortoise.database import Dialect
+from jido_tortoise.schema.guards import append_only, sqlite_trigger, without_sqlite_trigger
 from jido_tortoise.schema.steps import Family, Guard, Step, all_of
 
 _STATE_1 = (
@@ -235,40 +236,6 @@ _DROP_TABLES = tuple(
 # -- what the models cannot express -------------------------------------------------------------------------------
 
 
-def _trigger(name: str, table: str, moment: str, body: str) -> str:
-    return f'CREATE TRIGGER IF NOT EXISTS "{name}" {moment} ON "{table}"\nBEGIN\n    {body};\nEND'
-
-
-def _without_trigger(name: str) -> str:
-    return f'DROP TRIGGER IF EXISTS "{name}"'
-
-
-def _never_changes() -> Guard:
-    """Events are deleted with their session or pruned, but never changed."""
-    name, words = "asm_events_never_change", "asm_events: events are never updated; append another one"
-    make = f'CREATE TRIGGER "{name}" BEFORE UPDATE ON {{schema}}"asm_events" FOR EACH ROW EXECUTE FUNCTION'
-    drop = f'DROP TRIGGER IF EXISTS "{name}" ON {{schema}}"asm_events"'
-    function = f"""CREATE OR REPLACE FUNCTION {{schema}}"{name}"() RETURNS trigger
-LANGUAGE plpgsql AS $jido$
-BEGIN
-    RAISE EXCEPTION '{words}';
-END
-$jido$"""
-    return Guard(
-        table="asm_events",
-        name=name,
-        up={
-            "sqlite": (_trigger(name, "asm_events", "BEFORE UPDATE", f"SELECT RAISE(ABORT, '{words}')"),),
-            # CREATE OR REPLACE TRIGGER would need PostgreSQL 14.
-            "postgres": (function, drop, f'{make} {{schema}}"{name}"()'),
-        },
-        down={
-            "sqlite": (_without_trigger(name),),
-            "postgres": (drop, f'DROP FUNCTION IF EXISTS {{schema}}"{name}"()'),
-        },
-    )
-
-
 def _belongs(table: str, parent: str, key: str) -> Guard:
     """A row is inserted only under a parent that is there, and deleted with it.
 
@@ -292,9 +259,9 @@ $jido$"""
         table=table,
         name=name,
         kind={"sqlite": "trigger", "postgres": "foreign key"},
-        up={"sqlite": (_trigger(name, table, "BEFORE INSERT", missing),), "postgres": (foreign_key,)},
+        up={"sqlite": (sqlite_trigger(name, table, "BEFORE INSERT", missing),), "postgres": (foreign_key,)},
         down={
-            "sqlite": (_without_trigger(name),),
+            "sqlite": (without_sqlite_trigger(name),),
             "postgres": (f'ALTER TABLE IF EXISTS {{schema}}"{table}" DROP CONSTRAINT IF EXISTS "{name}"',),
         },
     )
@@ -307,8 +274,8 @@ def _takes_along(parent: str, key: str, *tables: str) -> Guard:
     return Guard(
         table=parent,
         name=name,
-        up={"sqlite": (_trigger(name, parent, "AFTER DELETE", body),), "postgres": ()},
-        down={"sqlite": (_without_trigger(name),), "postgres": ()},
+        up={"sqlite": (sqlite_trigger(name, parent, "AFTER DELETE", body),), "postgres": ()},
+        down={"sqlite": (without_sqlite_trigger(name),), "postgres": ()},
     )
 
 
@@ -324,7 +291,7 @@ def _index(table: str, name: str, sql: str, *dialects: Dialect) -> Guard:
 
 
 _GUARDS = (
-    _never_changes(),
+    append_only("asm_events", "events are never updated; append another one"),
     _belongs("asm_session_sequences", "asm_sessions", "id"),
     # Of the counter, not of the session: who deletes the counter then waits for an append that holds it.
     _belongs("asm_events", "asm_session_sequences", "session_id"),

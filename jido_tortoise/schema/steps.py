@@ -42,17 +42,6 @@ class Guard:
     version: int = 1
 
 
-def uncompressed(table: str, column: str) -> Guard:
-    """Keep PostgreSQL from compressing a large value that is written anew each time (docs/decisions/0007)."""
-    change = f'ALTER TABLE IF EXISTS {{schema}}"{table}" ALTER COLUMN "{column}" SET STORAGE'
-    return Guard(
-        table=table,
-        name=None,
-        up={"sqlite": (), "postgres": (f"{change} EXTERNAL",)},
-        down={"sqlite": (), "postgres": (f"{change} EXTENDED",)},
-    )
-
-
 def all_of(guards: tuple[Guard, ...], *, down: bool = False) -> Statements:
     """Give the statements that make, or drop, these guards."""
     dialects: tuple[Dialect, ...] = ("sqlite", "postgres")
