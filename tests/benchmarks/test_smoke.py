@@ -49,7 +49,7 @@ _PROMISED = [
         for work in (
             "TortoiseSessionService, append_event",
             "TortoiseSessionService, get_session of 10, against D",
-            "TortoiseSessionService, get_session of 10, again",
+            "TortoiseSessionService, get_session of 10, again after",
             "Runner's turn of 4 events",
         )
     ),
