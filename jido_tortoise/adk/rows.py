@@ -79,6 +79,8 @@ class SessionRow(NamedTuple):
     app: str | None
     user: str | None
     state: str
+    #: No other session ever has it, also one that is made under the same key later.
+    identity: int
 
 
 # -- events -------------------------------------------------------------------------------------------------------

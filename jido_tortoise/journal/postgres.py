@@ -44,7 +44,7 @@ def _append_values(table: JournalTable, request: Append, *, lone: bool = False) 
         {f"row_{c.name}": rows[0] for c, rows in columns} if lone else {f"rows_{c.name}": rows for c, rows in columns}
     )
     values |= request.values
-    values |= {"n": request.count, "expected": request.expected, "now": request.now}
+    values |= {"n": request.count, "expected": request.expected, "identity": request.identity, "now": request.now}
     return values
 
 

@@ -85,7 +85,7 @@ def _write_sibling(connection: sqlite3.Connection, sibling: Sibling, values: dic
 
 def _append_values(table: JournalTable, request: Append) -> dict[str, Any]:
     values = _key_values(table, request.key) | dict(request.values)
-    return values | {"n": request.count, "expected": request.expected, "now": request.now}
+    return values | {"n": request.count, "expected": request.expected, "identity": request.identity, "now": request.now}
 
 
 async def find_rows(db: Db, table: JournalTable, request: Append) -> list[Row]:

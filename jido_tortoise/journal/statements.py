@@ -15,9 +15,9 @@ from typing import Any, Literal
 from jido_tortoise.database import Dialect
 from jido_tortoise.journal.table import Append, Column, Follower, JournalTable, Sibling
 
-#: What an append asks of the head: to be anything, absent or without rows, absent, at a revision, there; or only checks
-#: that it is at a revision, that it has no rows, or looks where it is.
-Variant = Literal["any", "first", "new", "next", "existing", "check", "check_first", "look"]
+#: What an append asks of the head: to be anything, absent or without rows, absent, at a revision, at a revision and not
+#: made anew, there; or only checks that it is at a revision, that it has no rows, or looks where it is.
+Variant = Literal["any", "first", "new", "next", "same", "existing", "check", "check_first", "look"]
 
 _PLACE = re.compile(r"(?<![:\w]):(\w+)")
 _GREATEST = {"postgres": "greatest", "sqlite": "max"}
@@ -62,6 +62,8 @@ def variant_of(request: Append) -> Variant:
         return "new"
     if request.expected is None:
         return "existing" if request.must_exist else "any"
+    if request.identity is not None:
+        return "same"
     return "next" if request.expected or request.must_exist else "first"
 
 
@@ -116,6 +118,10 @@ def head(table: JournalTable, schema: str | None, variant: Variant, sibling: Sib
             sql = _insert_head(table, guard, "DO NOTHING")
         case "next":
             sql = _update_head(table, f"{guard} AND t.{table.counter} = :expected", dialect)
+        case "same":
+            sql = _update_head(
+                table, f"{guard} AND t.{table.counter} = :expected AND t.{table.identity} = :identity", dialect
+            )
         case "existing":
             sql = _update_head(table, guard, dialect)
         case "check":
@@ -385,7 +391,7 @@ def _finished(sql: str, table: JournalTable, schema: str | None, dialect: Dialec
 
 
 def _parameters(table: JournalTable) -> tuple[Column, ...]:
-    bigints = ("n", "expected", "start", "stop")
+    bigints = ("n", "expected", "identity", "start", "stop")
     return (
         *table.key,
         *(Column(f"to_{c.name}", c.type) for c in table.key),
