@@ -191,8 +191,10 @@ def _event(row: Sequence[Any], key: Key) -> Event:
 
 
 def _made(row: Sequence[Any], content: Content | None, actions: Actions) -> Event:
-    _, id, invocation_id, author, branch, error_code, error_message, _, _, *rest = row
-    custom, usage, citation, grounding, partial, turn_complete, interrupted, tools, timestamp, extra = rest
+    # fmt: off
+    (_, id, invocation_id, author, branch, error_code, error_message, _, _, custom, usage, citation, grounding,
+     partial, turn_complete, interrupted, tools, timestamp, extra) = row
+    # fmt: on
     event = _make_event(  # without names, since twenty of them cost as much as all the rest of it
         id,
         read_time(timestamp),
