@@ -39,6 +39,7 @@ _WHOLE: dict[str, Measure] = {
     "adk-large": adk.append_large,
     "adk-get": adk.get,
     "adk-recent": adk.recent,
+    "adk-page": adk.page,
     "adk-service": adk_service.append,
     "adk-load": adk_service.get,
     "adk-turn": adk_service.turn,

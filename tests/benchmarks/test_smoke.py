@@ -51,6 +51,8 @@ _PROMISED = [
             "TortoiseSessionService, get_session of 10, against D",
             "TortoiseSessionService, get_session of 10, again after",
             "Runner's turn of 4 events",
+            "first page of 100 sessions / of 10, of the app",
+            "first page of 100 sessions / of 10, of a user",
         )
     ),
     ("import jido_tortoise", "", 1),
