@@ -162,18 +162,9 @@ def same_event(row: EventRow, stored: Sequence[Any]) -> bool:
     other = EventRow(*stored[1:])
     json = {"content", "actions", "extra", "long_running_tool_ids", *MAPS}
     return all(
-        _same_json(mine, theirs) if name in json else mine == theirs
+        codec.same(mine, theirs) if name in json else mine == theirs
         for name, mine, theirs in zip(EventRow._fields, row, other, strict=True)
     )
-
-
-def _same_json(one: object, other: object) -> bool:
-    if one == other or not isinstance(one, str) or not isinstance(other, str):
-        return one == other
-    try:
-        return codec.canonical(codec.loads(one)) == codec.canonical(codec.loads(other))
-    except CorruptRowError:
-        return False
 
 
 #: What a malformed row leads to, whatever is wrong with it.
