@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from jido_tortoise import checks, codec, seams, telemetry
-from jido_tortoise.errors import InvalidInputError, StorageUnavailableError, UnstorableError
+from jido_tortoise.errors import StorageUnavailableError, UnstorableError
 from jido_tortoise.recording.entities import Event
 from jido_tortoise.recording.making import told_of
-from jido_tortoise.recording.store import SessionStore
+from jido_tortoise.recording.port import SessionStoreLike
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Buffering:
     """
 
     #: As soon as so many events wait.
-    size: int = 100
+    size: int = 200
     #: Seconds after which the first that waits is written, however few they are.
     seconds: float = 1.0
     #: How many more a provider may say meanwhile.
@@ -43,15 +43,13 @@ class Buffering:
         for name in ("size", "room"):
             checks.whole(getattr(self, name), f"buffering.{name}", least=1)
         for name in ("seconds", "patience"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-                raise InvalidInputError.at(f"buffering.{name}", "seconds from 0 on", value)
+            checks.seconds(getattr(self, name), f"buffering.{name}", zero=True)
 
 
 class EventBuffer:
     """The events of one run that are not stored yet."""
 
-    def __init__(self, store: SessionStore, rules: Buffering) -> None:
+    def __init__(self, store: SessionStoreLike, rules: Buffering) -> None:
         self.failures = 0
         self._store = store
         self._rules = rules

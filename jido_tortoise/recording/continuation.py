@@ -12,8 +12,8 @@ from typing import Any, Literal, cast
 from jido_tortoise import checks
 from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.recording.entities import Session
+from jido_tortoise.recording.port import SessionStoreLike
 from jido_tortoise.recording.providers.base import name_of
-from jido_tortoise.recording.store import SessionStore
 from jido_tortoise.recording.transcript import Message, Transcript
 
 Continuation = Literal[False, "auto", "replay", "native"]
@@ -53,7 +53,7 @@ def with_provider_session(session: Session, provider: str, provider_session_id: 
 
 
 async def earlier(
-    store: SessionStore, session: Session, provider: object, continuation: Continuation, options: Mapping[str, Any]
+    store: SessionStoreLike, session: Session, provider: object, continuation: Continuation, options: Mapping[str, Any]
 ) -> tuple[tuple[Message, ...], str | None]:
     """Answer the messages to send again, and the provider's own id: one of them, or neither.
 
@@ -79,7 +79,7 @@ async def earlier(
 
 
 async def read(
-    store: SessionStore,
+    store: SessionStoreLike,
     transcript: Transcript,
     *,
     limit: int | None = None,

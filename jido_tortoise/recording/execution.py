@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,14 +28,15 @@ from jido_tortoise.errors import (
 from jido_tortoise.recording.buffer import Buffering, EventBuffer
 from jido_tortoise.recording.continuation import with_provider_session
 from jido_tortoise.recording.endings import Ending, ending_of
-from jido_tortoise.recording.entities import Event, Run
+from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.intake import Intake
+from jido_tortoise.recording.leases import holds, leases
 from jido_tortoise.recording.making import EventMaker, told_of
 from jido_tortoise.recording.policies import Policy, Violation, Watch
+from jido_tortoise.recording.port import SessionStoreLike
 from jido_tortoise.recording.pricing import Pricing
 from jido_tortoise.recording.providers.base import Answer, Provider, Request, Said
 from jido_tortoise.recording.redaction import Redactor
-from jido_tortoise.recording.store import SessionStore
 from jido_tortoise.recording.usage import Usage, cost_of
 
 _log = logging.getLogger("jido_tortoise")
@@ -71,7 +72,7 @@ class RunResult:
 class Settings:
     """What all runs of a manager have in common."""
 
-    store: SessionStore
+    store: SessionStoreLike
     holder: str
     redactor: Redactor | None
     pricing: Pricing | None
@@ -121,10 +122,13 @@ class Execution:
         if self._intake is not None:
             self._intake.wake()
 
-    async def execute(self, provider: Provider, request: Request, opening: Iterable[Said]) -> RunResult:
+    async def execute(
+        self, session: Session, provider: Provider, request: Request, opening: Iterable[Said]
+    ) -> RunResult:
         """Execute the run to its end.
 
         Args:
+            session: Its session, as it is stored.
             provider: Who answers.
             request: What it is asked.
             opening: What is said first.
@@ -134,30 +138,37 @@ class Execution:
             ProviderError: The provider failed; what else it raises is passed on.
             StorageError: The database was away for too long. What is stored is found by `recover_runs`.
         """
+        stream = _stream(provider, request)
         try:
-            await self._begin(opening)
-            answer = await self._followed(provider, request)
+            answer = await self._followed(session, stream, opening)
             return await to_the_end(self._completed(answer))
         finally:
             self.over.set()
 
-    async def _begin(self, opening: Iterable[Said]) -> None:
+    async def _begin(self, session: Session, opening: Iterable[Said]) -> None:
         events = [event for said in opening for event in self.maker.event(said)]
         events += self.maker.held()
-        running = replace(self.run.with_status("running"), provider=self.provider, started_at=events[0].timestamp)
-        self.run, stored = await self.settings.store.begin_run(
-            running, events, holder=self.settings.holder, seconds=self.settings.lease
-        )
-        self._events += told_of(stored)
+        store = self.settings.store
+        running = replace(self.run.with_status("running"), provider=self.provider)
+        # Before it runs: a crash after this leaves a pending run, one a moment later a run that can be recovered.
+        if leases(store) and not await store.lease_run(self.run.id, self.settings.holder, self.settings.lease):
+            raise ConflictError(f"run {self.run.id!r} is executed by another process", reason="run_active")
+        flushed = await store.flush(session=session, run=running, events=events)
+        self.run = flushed.run or running
+        self._events += told_of(flushed.events)
         now = seams.monotonic()
         self._next_sign = now + self.settings.lease / 3
         self._ends = None if self.wishes.time_limit is None else now + self.wishes.time_limit
 
-    async def _followed(self, provider: Provider, request: Request) -> Answer:
-        """Listen until the provider has answered."""
-        self._intake = Intake(provider(request), self.settings.buffering.room)
-        self._intake.start()
+    async def _followed(
+        self, session: Session, stream: AsyncIterator[Said | Answer], opening: Iterable[Said]
+    ) -> Answer:
+        """Begin, and listen until the provider has answered."""
+        self._intake = Intake(stream, self.settings.buffering.room)
         try:
+            # Not cut off, or nobody would know whether it has begun.
+            await to_the_end(self._begin(session, opening))
+            self._intake.start()
             await self._listen(self._intake)
             if self._answer is None:
                 raise ProviderError(
@@ -263,8 +274,9 @@ class Execution:
     async def _sign(self) -> None:
         """Give a sign of life, and learn whether the run is still ours."""
         self._next_sign = seams.monotonic() + self.settings.lease / 3
-        store, seconds = self.settings.store, self.settings.lease
-        if not await self._buffer.insist(lambda: store.renew_run(self.run.id, self.settings.holder, seconds)):
+        settings = self.settings
+        mine = await self._buffer.insist(lambda: holds(settings.store, self.run.id, settings.holder, settings.lease))
+        if not mine:
             raise await self._taken_away()
 
     async def _taken_away(self) -> RunStoppedError:
@@ -306,8 +318,8 @@ class Execution:
     async def _broken_off(self, intake: Intake[Said | Answer], error: BaseException) -> None:
         """Stop the provider, and store what it has said with the end; what ended the run is raised by the caller."""
         await intake.stop()
-        if isinstance(error, StorageError):
-            return  # nothing can be stored; the lease runs out, and the run is found by it
+        if self.run.status == "pending" or isinstance(error, StorageError):
+            return  # it has not begun; or nothing can be stored: its lease runs out, and by that it is found
         with suppress(StorageError):
             for item in await intake.take(0):
                 if isinstance(item, Said):
@@ -332,17 +344,16 @@ class Execution:
     async def _stored_end(
         self, ending: Ending, answer: Answer | None, output: Mapping[str, Any] | None, ends: Sequence[Event]
     ) -> None:
-        # Whoever has ended it already has also said so.
-        said = () if self.run.is_terminal else ends
+        # Whoever else has ended it has also said so; nobody but us completes it.
+        said = ends if not self.run.is_terminal or self.run.status == "completed" else ()
         run = self._ended(ending, answer, output)
-        session = None
+        # Read anew: whatever others have changed in it meanwhile stays.
+        session = await self.settings.store.get_session(run.session_id)
         if answer is not None and answer.provider_session_id is not None:
-            stored = await self.settings.store.get_session(run.session_id)
-            session = with_provider_session(stored, self.provider, answer.provider_session_id, answer.model)
-            session = None if session is stored else session
+            session = with_provider_session(session, self.provider, answer.provider_session_id, answer.model)
         events = [*self._buffer.take(), *said]
         flushed = await self.settings.store.flush(session=session, run=run, events=events)
-        self.run = flushed.run
+        self.run = flushed.run or run
         self._events += told_of(flushed.events)
         self._buffer.stored()
         for event in said:
@@ -367,3 +378,13 @@ class Execution:
                 run, None if answer is None else answer.cost_usd, self.settings.pricing, self._usage.model
             ),
         )
+
+
+def _stream(provider: Provider, request: Request) -> AsyncIterator[Said | Answer]:
+    """Ask the provider, which does nothing before its first item is wished."""
+    stream: Any = provider(request)
+    if hasattr(stream, "__aiter__"):
+        return stream  # type: ignore[no-any-return]
+    if inspect.iscoroutine(stream):
+        stream.close()
+    raise InvalidInputError.at("provider", "an asynchronous generator of Said and Answer", provider)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -67,7 +67,8 @@ class Intake(Generic[T]):
 
     async def _read(self) -> None:
         try:
-            async with aclosing(self._stream):
+            # Only generators can be closed; another iterator has nothing open.
+            async with aclosing(self._stream) if hasattr(self._stream, "aclose") else nullcontext():
                 async for item in self._stream:
                     await self._put(item)
         except BaseException as error:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from jido_tortoise import seams, telemetry
+from jido_tortoise import checks, seams, telemetry
 from jido_tortoise.database import to_the_end
 from jido_tortoise.errors import ConflictError, InvalidInputError, InvalidTransitionError, JidoError, RunStoppedError
 from jido_tortoise.recording import continuation as continuing
@@ -23,6 +23,7 @@ from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.execution import EventCallback, Execution, RunResult, Settings, Wishes
 from jido_tortoise.recording.making import EventMaker, told_of
 from jido_tortoise.recording.policies import Policy
+from jido_tortoise.recording.port import SessionStoreLike
 from jido_tortoise.recording.pricing import LIST_PRICES, Pricing
 from jido_tortoise.recording.providers.base import Provider, Request, Said, name_of
 from jido_tortoise.recording.recovery import recover_runs
@@ -58,7 +59,7 @@ class SessionManager:
         buffering: Buffering | None = None,
         lease: float = LEASE,
     ) -> None:
-        self.store = resolve_store(store)
+        self.store: SessionStoreLike = resolve_store(store)
         self._policies = tuple(policies)
         self._settings = Settings(
             store=self.store,
@@ -66,7 +67,7 @@ class SessionManager:
             redactor=redactor,
             pricing=Pricing(pricing) if isinstance(pricing, Mapping) else pricing,
             buffering=buffering or Buffering(),
-            lease=_checked_seconds(lease, "lease"),
+            lease=checks.seconds(lease, "lease"),
         )
         self._running: dict[str, Execution] = {}
 
@@ -200,7 +201,7 @@ class SessionManager:
     async def _stored(self, session: Session, events: Sequence[Event]) -> Session:
         flushed = await self.store.flush(session=session, events=events)
         told_of(flushed.events)
-        return flushed.session  # type: ignore[no-any-return]
+        return flushed.session
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
@@ -230,7 +231,7 @@ class SessionManager:
         run = Run(session_id=session_id, input=stored or None, metadata=metadata, **fields)
         with telemetry.operation("recording_start_run", session_id=session_id, run_id=run.id):
             _check_active(await self.store.get_session(session_id))
-            return await self.store.save_run(run)  # type: ignore[no-any-return]
+            return await self.store.save_run(run)
 
     async def execute_run(
         self,
@@ -275,7 +276,7 @@ class SessionManager:
         continuing.check(continuation, continuation_opts)
         _check_capabilities(provider, required_capabilities)
         if time_limit is not None:
-            _checked_seconds(time_limit, "time_limit")
+            checks.seconds(time_limit, "time_limit")
         run = await self.store.get_run(run_id)
         session = await self.store.get_session(run.session_id)
         _check_active(session)
@@ -300,10 +301,15 @@ class SessionManager:
             wishes=Wishes(policies=(*self._policies, *policies), callback=event_callback, time_limit=time_limit),
         )
         opening = (Said("run_started", {"provider": name}), *(_sent(message) for message in now))
-        return await self._executed(execution, provider, request, opening)
+        return await self._executed(execution, session, provider, request, opening)
 
     async def _executed(
-        self, execution: Execution, provider: Provider, request: Request, opening: tuple[Said, ...]
+        self,
+        execution: Execution,
+        session: Session,
+        provider: Provider,
+        request: Request,
+        opening: tuple[Said, ...],
     ) -> RunResult:
         run_id = execution.run.id
         if run_id in self._running:
@@ -312,7 +318,7 @@ class SessionManager:
         facts = {"session_id": request.session_id, "run_id": run_id, "provider": execution.provider}
         try:
             with self._told("recording_execute_run", **facts) as span:
-                result = await execution.execute(provider, request, opening)
+                result = await execution.execute(session, provider, request, opening)
                 span.set(status=result.status, count=len(result.events), cost_usd=result.cost_usd)
                 return result
         finally:
@@ -342,7 +348,8 @@ class SessionManager:
             maker = self._maker(run.session_id, run_id=run_id, provider=run.provider, correlation_id=run_id)
             try:
                 events = maker.one("run_cancelled", _reason(reason))
-                return (await self.store.flush(run=run, events=events)).run  # type: ignore[no-any-return]
+                session = await self.store.get_session(run.session_id)
+                return (await self.store.flush(session=session, run=run, events=events)).run or run
             except ConflictError:
                 if not left:
                     raise
@@ -429,16 +436,20 @@ class SessionManager:
     def _told(self, name: str, **facts: Any) -> Iterator[telemetry.Span]:
         """Tell of an operation; of an error that ends it, telemetry hears without its secrets."""
         redactor = self._settings.redactor
-        raised: list[BaseException] = []
+        raised: Exception | None = None
         try:
             with telemetry.operation(name, **facts) as span:
                 try:
                     yield span
                 except Exception as error:
-                    raised.append(error)
-                    raise error if redactor is None else _without_secrets(error, redactor) from None
+                    if redactor is None:
+                        raise
+                    raised = error
+                    raise _without_secrets(error, redactor) from None
         except Exception:
-            raise raised[0] from raised[0].__cause__
+            if raised is None:
+                raise
+            raise raised from raised.__cause__
 
     def _maker(self, session_id: str, **fields: Any) -> EventMaker:
         return EventMaker(session_id, redactor=self._settings.redactor, **fields)
@@ -516,9 +527,3 @@ def _check_capabilities(provider: object, required: Iterable[str]) -> None:
             reason="capability_not_supported",
             missing=missing,
         )
-
-
-def _checked_seconds(value: float, path: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InvalidInputError.at(path, "seconds, more than 0", value)
-    return float(value)

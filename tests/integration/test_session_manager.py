@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -23,11 +23,15 @@ from jido_tortoise.errors import (
 )
 from jido_tortoise.recording.buffer import Buffering
 from jido_tortoise.recording.entities import Event
+from jido_tortoise.recording.execution import RunResult
 from jido_tortoise.recording.manager import SessionManager
 from jido_tortoise.recording.policies import Policy
 from jido_tortoise.recording.providers import Answer, Request, Said, ScriptedProvider, recorded_function
 from jido_tortoise.recording.redaction import Redactor
+from jido_tortoise.recording.memory import InMemorySessionStore
 from jido_tortoise.recording.store import SessionStore
+from tests.conftest import Database, opened
+from tests.integration.test_costs import sent
 
 _SECRET = "ghp_" + "aBcDeFgHi" * 4
 _PRICES = {"scripted": {"default": {"input": "0.001", "output": "0.002"}}}
@@ -35,14 +39,15 @@ _USED = Said("token_usage_updated", {"input_tokens": 3, "output_tokens": 2, "mod
 _DONE = Answer(output={"content": "ok"}, model="m-1")
 
 
-@pytest.fixture
-async def store() -> Any:
-    return SessionStore()
-
-
-@pytest.fixture
-def counted(store: Any) -> Callable[[], int]:
-    return lambda: store.writes
+@pytest.fixture(params=["memory", "sqlite-file", "postgres"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """Give a store of each kind, in a database of its own."""
+    if request.param == "memory":
+        yield InMemorySessionStore()
+        return
+    url = request.getfixturevalue("pg_url" if request.param == "postgres" else "sqlite_url")
+    async with opened(url, backend=request.param, families=("recording",)):
+        yield SessionStore()
 
 
 def _types(events: Any) -> list[str]:
@@ -361,13 +366,22 @@ async def test_a_conversation_goes_on(store: Any) -> None:
     assert early == await manager.transcript(session.id, early)
 
 
-async def test_a_thousand_tokens_in_few_writes(store: Any, counted: Callable[[], int]) -> None:
-    """Streamed tokens are written a hundred at a time, none is lost, and the callback heard each at once (W22)."""
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
+async def test_a_thousand_tokens_in_few_statements(recording_db: Database, backend: str) -> None:
+    """Streamed tokens are written many at a time, none is lost, and the callback heard each at once (W22)."""
     heard: list[Event] = []
+    results: list[RunResult] = []
     script = [*(Said("message_streamed", {"content": f"{n} "}) for n in range(1000)), _USED, _DONE]
-    before = counted()
-    result = await SessionManager(store).run_once(ScriptedProvider(script), "hi", event_callback=heard.append)
-    assert counted() - before <= 30
+    store = SessionStore()
+    await store.list_sessions()  # looks at the tables, once in a process
+
+    async def work() -> None:
+        provider = ScriptedProvider(script)
+        results.append(await SessionManager(store).run_once(provider, "hi", event_callback=heard.append))
+
+    statements = await sent(recording_db, work)
+    assert len(statements) <= 30, "\n".join(statements)
+    (result,) = results
     stored = await store.get_events(result.session_id, type="message_streamed")
     assert [event.data["content"] for event in stored] == [f"{n} " for n in range(1000)]
     assert len(heard) == 1000 + 2
@@ -501,7 +515,8 @@ async def test_a_run_that_is_taken_away_stops(store: Any) -> None:
 
 async def test_a_run_whose_lease_ran_out_is_recovered(store: Any) -> None:
     """One recoverer ends it, with its usage; who executed it learns that it is lost."""
-    here, other = SessionManager(store, lease=0.2, pricing=_PRICES), SessionManager(store, pricing=_PRICES)
+    here = SessionManager(store, lease=0.2, pricing=_PRICES, buffering=Buffering(seconds=0.05))
+    other = SessionManager(store, pricing=_PRICES)
     session = await here.start_session("a")
     await here.activate_session(session.id)
     run = await here.start_run(session.id, "hi")
