@@ -23,8 +23,8 @@ from jido_tortoise.agents.storage import Listing, Page, Storage, ThreadHead
 from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise.database import require_drivers
 from jido_tortoise.errors import ConfigError, InvalidInputError, NotFoundError
+from jido_tortoise.host_config import Config, read_config
 from jido_tortoise.schema import apps, create, verify
-from jido_tortoise.schema.apps import Config, read_config
 
 A = TypeVar("A", bound=AgentLike)
 

@@ -9,6 +9,7 @@ from jido_tortoise_testing.fixtures import (
     jido_db_setup,
     jido_factories,
     jido_faults,
+    jido_golden,
     jido_history,
     jido_ids,
     jido_models,
@@ -24,6 +25,7 @@ from jido_tortoise_testing.plugin import (
     pytest_configure_node,
     pytest_generate_tests,
     pytest_report_header,
+    pytest_runtest_call,
     pytest_runtest_makereport,
 )
 
@@ -36,6 +38,7 @@ __all__ = [
     "jido_db_setup",
     "jido_factories",
     "jido_faults",
+    "jido_golden",
     "jido_history",
     "jido_ids",
     "jido_models",
@@ -49,5 +52,6 @@ __all__ = [
     "pytest_configure_node",
     "pytest_generate_tests",
     "pytest_report_header",
+    "pytest_runtest_call",
     "pytest_runtest_makereport",
 ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jido_tortoise.adk.pages import SessionPage
+from jido_tortoise.adk.pruning import Pruned
 from jido_tortoise.adk.store import AdkSessionStore
 from jido_tortoise.adk.values import (
     Actions,
@@ -33,7 +35,9 @@ __all__ = [
     "FunctionCall",
     "FunctionResponse",
     "Part",
+    "Pruned",
     "Session",
+    "SessionPage",
     "TortoiseSessionService",
 ]
 

@@ -39,6 +39,9 @@ class AdkSession(Model):
     class Meta:
         table = "adk_sessions"
         unique_together = (("app_name", "user_id", "id"),)
+        # Pages, of an app and of a user. The second does not begin with app and user: PostgreSQL without statistics
+        # takes such an index for as good as the unique one, and an append would scan all sessions of the user.
+        indexes = (("app_name", "updated_at", "pk_id"), ("user_id", "updated_at", "pk_id"))
 
 
 class AdkEvent(Model):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from jido_tortoise import checks, journal, probe, seams, telemetry, times
 from jido_tortoise.adk import routing, rows, statements
+from jido_tortoise.adk.care import SessionCare
+from jido_tortoise.adk.holes import Holes, holes_of
+from jido_tortoise.adk.keys import key_values, no_session, session_key
 from jido_tortoise.adk.models import COLUMNS, AdkSession
+from jido_tortoise.adk.pages import SessionPages
 from jido_tortoise.adk.rows import EventRow, Key, SessionRow
 from jido_tortoise.adk.statements import APP_STATE, SESSIONS, USER_STATE
 from jido_tortoise.adk.values import Event, Session
-from jido_tortoise.database import Db, fetch, in_thread, resolve
+from jido_tortoise.database import Db, resolve
 from jido_tortoise.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -26,15 +28,13 @@ from jido_tortoise.errors import (
     NotFoundError,
 )
 from jido_tortoise.journal import Append, Follower, Refused
-from jido_tortoise.journal.statements import Statement
+from jido_tortoise.journal.run import run
 
 #: How often a read or a write is tried when others were at work between its statements.
 _LOOKS = 4
-#: Which schemas of which connection are known to hold our tables.
-_probed: WeakKeyDictionary[Any, set[str | None]] = WeakKeyDictionary()
 
 
-class AdkSessionStore:
+class AdkSessionStore(SessionPages, SessionCare):
     """Sessions, their events, and the state that they share, in the tables of `jido_tortoise.adk.models`.
 
     A cheap value: it holds no pool and no task, and may be made anew for every call. Inside a transaction of the host
@@ -59,10 +59,7 @@ class AdkSessionStore:
     async def connected(self) -> Db:
         """Answer the connection, once it is known to have our tables; for what is built on the store."""
         db = resolve(self.connection, AdkSession, schema=self.schema, timeout=self.timeout)
-        known = _probed.get(db.root)
-        if known is None or self.schema not in known:
-            await probe.check(db, COLUMNS)
-            _probed.setdefault(db.root, set()).add(self.schema)
+        await probe.check_once(db, COLUMNS)
         return db
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -82,7 +79,14 @@ class AdkSessionStore:
             AlreadyExistsError: There is one with this id; nothing was written.
             UnstorableError: The state cannot be stored.
         """
-        key = _key(app_name, user_id, seams.new_id("") if session_id is None else session_id)
+        return (
+            await self.make(
+                session_key(app_name, user_id, seams.new_id("") if session_id is None else session_id), state
+            )
+        )[0]
+
+    async def make(self, key: Key, state: Mapping[str, Any] | None) -> tuple[Session, int]:
+        """Make a session, see `create`, and answer with it what tells it from others under its key; 0 if it is gone."""
         deltas = routing.split(checks.string_map({} if state is None else state, "state"))
         values, followers = _deltas(deltas, "state")
         values["state"] = values["state"] or "{}"
@@ -96,11 +100,13 @@ class AdkSessionStore:
                 await journal.append(db, SESSIONS, request, None, followers)
             except Refused as refused:
                 raise AlreadyExistsError(
-                    f"there is a session {key[2]!r} of app {app_name!r} and user {user_id!r} already", key=key
+                    f"there is a session {key[2]!r} of app {key[0]!r} and user {key[1]!r} already", key=key
                 ) from refused
-            app, user = await self._shared(db, key[0], key[1])
-        merged = routing.merge(app, user, deltas.session)
-        return Session(app_name=key[0], user_id=key[1], id=key[2], state=merged, created_at=now, last_update_time=now)
+            ((*shared, identity),) = await run(db, statements.beside(db.schema, db.dialect), key_values(key))
+        app, user = _states(shared, key[0], key[1])
+        state = routing.merge(app, user, deltas.session)
+        made = Session(app_name=key[0], user_id=key[1], id=key[2], state=state, created_at=now, last_update_time=now)
+        return made, identity or 0
 
     async def append_event(self, session: Session, event: Event, *, check_stale: bool = False) -> Session:
         """Store an event and the changes of state that come with it: all together or nothing.
@@ -121,7 +127,7 @@ class AdkSessionStore:
             DuplicateEntryError: The session has another event with this id.
             UnstorableError: Nothing was written; `path` says what cannot be stored.
         """
-        key = _key(session.app_name, session.user_id, session.id)
+        key = session_key(session.app_name, session.user_id, session.id)
         if event.partial:
             return session
         with telemetry.operation("adk_append_event", session_id=key[2]) as span:
@@ -141,12 +147,21 @@ class AdkSessionStore:
         extra: str = "{}",
         *,
         expected: int | None = None,
+        identity: int | None = None,
     ) -> int:
         """Store an event's row with its delta, and answer the session's revision after it; see `append_event`."""
         values, followers = _deltas(routing.split(delta), "event.actions.state_delta")
         values["extra"] = extra
         columns = [(value,) for value in row]
-        request = Append(key=key, columns=columns, now=row.timestamp, values=values, must_exist=True, expected=expected)
+        request = Append(
+            key=key,
+            columns=columns,
+            now=row.timestamp,
+            values=values,
+            must_exist=True,
+            expected=expected,
+            identity=identity,
+        )
         return await self._append(db, request, followers, row)
 
     async def _append(self, db: Db, request: Append, followers: tuple[Follower, ...], row: EventRow) -> int:
@@ -157,8 +172,8 @@ class AdkSessionStore:
                 if refused.found:
                     return _repeated(request, row, refused.found[0])
                 if refused.head is None:
-                    raise _missing(request.key) from refused.__cause__
-                if request.expected is not None and request.expected != refused.head.counter:
+                    raise no_session(request.key) from refused.__cause__
+                if _is_stale(request, refused):
                     raise _stale(request, refused.head.counter) from None
         raise rows.corrupt(
             "adk_events", request.key, "there are events that the session does not count", reason="orphaned_events"
@@ -166,7 +181,7 @@ class AdkSessionStore:
 
     async def delete(self, *, app_name: str, user_id: str, session_id: str) -> None:
         """Remove a session and its events, together; nothing happens when there is none. Shared state stays."""
-        key = _key(app_name, user_id, session_id)
+        key = session_key(app_name, user_id, session_id)
         with telemetry.operation("adk_delete", session_id=session_id):
             await journal.delete(await self.connected(), SESSIONS, key)
 
@@ -194,7 +209,7 @@ class AdkSessionStore:
             NotFoundError: There is none.
             CorruptRowError: A row is malformed, or events are missing.
         """
-        key = _key(app_name, user_id, session_id)
+        key = session_key(app_name, user_id, session_id)
         if num_recent_events is not None:
             checks.whole(num_recent_events, "num_recent_events")
         if after is not None:
@@ -219,7 +234,7 @@ class AdkSessionStore:
     ) -> tuple[SessionRow, list[Any]]:
         """Read the rows of a session and of the wished events; see `get`. `since` is a time that they may be of too."""
         for left in reversed(range(_LOOKS)):
-            found = await _all(db, statements.head(db.schema, db.dialect), _key_values(key))
+            found = await run(db, statements.head(db.schema, db.dialect), key_values(key))
             if not found:
                 break
             head = SessionRow(*found[0])
@@ -228,7 +243,7 @@ class AdkSessionStore:
                 return head, events
             if not left:
                 raise _lacking(head, key)
-        raise _missing(key)
+        raise no_session(key)
 
     async def list(
         self,
@@ -259,9 +274,7 @@ class AdkSessionStore:
             heads = await self.heads(db, app_name, user_id)
             parts: dict[tuple[str, str], list[Any]] = defaultdict(list)
             if events and heads:
-                for user, name, *row in await _all(
-                    db, statements.events_of_all(of_user, db.schema, db.dialect), values
-                ):
+                for user, name, *row in await run(db, statements.events_of_all(of_user, db.schema, db.dialect), values):
                     parts[user, name].append(row)
             sessions = []
             for head in heads:
@@ -281,14 +294,16 @@ class AdkSessionStore:
         """Read the rows of all sessions, without their events; see `list`."""
         values = {"app_name": app_name, "user_id": user_id}
         statement = statements.heads(user_id is not None, db.schema, db.dialect)
-        return [SessionRow(*row) for row in await _all(db, statement, values)]
+        return [SessionRow(*row) for row in await run(db, statement, values)]
 
     async def _listed(self, db: Db, head: SessionRow, app_name: str, found: Sequence[Any] | None) -> Session:
         key = (app_name, head.user_id, head.id)
         if found is None:
             return rows.decode_session(head, app_name, ())
         mine = [row for row in found if head.first_seq <= row[0] < head.rev]
-        if len(mine) != head.rev - head.first_seq:  # it was deleted or made anew between the two statements
+        if len(mine) != _count(
+            _holes(head, key), head.first_seq, head.rev
+        ):  # it has changed between the two statements
             return await self._read(db, key)
         return rows.decode_session(head, app_name, rows.decode_events(mine, key))
 
@@ -297,16 +312,9 @@ class AdkSessionStore:
         checks.text(app_name, "app_name")
         checks.text(user_id, "user_id")
         with telemetry.operation("adk_get_user_state", app_name=app_name):
-            _, user = await self._shared(await self.connected(), app_name, user_id)
-            return user
-
-    async def _shared(self, db: Db, app_name: str, user_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        values = {"app_name": app_name, "user_id": user_id}
-        ((app, user),) = await _all(db, statements.states(db.schema, db.dialect), values)
-        return (
-            rows.decode_state(app, "adk_app_states", (app_name,)),
-            rows.decode_state(user, "adk_user_states", (app_name, user_id)),
-        )
+            db, values = await self.connected(), {"app_name": app_name, "user_id": user_id}
+            (shared,) = await run(db, statements.states(db.schema, db.dialect), values)
+            return _states(shared, app_name, user_id)[1]
 
 
 # -- parts ----------------------------------------------------------------------------------------------------------
@@ -314,16 +322,13 @@ class AdkSessionStore:
 _NO_ROWS: tuple[tuple[Any, ...], ...] = ((),) * len(SESSIONS.row)
 
 
-def _key(app_name: str, user_id: str, session_id: str) -> Key:
+def _states(found: Sequence[Any], app_name: str, user_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Answer the states of the app and of the user."""
+    app, user = found
     return (
-        checks.text(app_name, "app_name"),
-        checks.text(user_id, "user_id"),
-        checks.text(session_id, "session_id"),
+        rows.decode_state(app, "adk_app_states", (app_name,)),
+        rows.decode_state(user, "adk_user_states", (app_name, user_id)),
     )
-
-
-def _key_values(key: Key) -> dict[str, Any]:
-    return dict(zip(("app_name", "user_id", "id"), key, strict=True))
 
 
 def _deltas(deltas: routing.Deltas, path: str) -> tuple[dict[str, Any], tuple[Follower, ...]]:
@@ -365,9 +370,12 @@ def _repeated(request: Append, row: EventRow, stored: Sequence[Any]) -> int:
     )
 
 
-def _missing(key: tuple[Any, ...]) -> NotFoundError:
-    app_name, user_id, session_id = key
-    return NotFoundError(f"app {app_name!r} and user {user_id!r} have no session {session_id!r}", key=key)
+def _is_stale(request: Append, refused: Refused) -> bool:
+    if request.expected is None or refused.head is None:
+        return False
+    # Where it is as far as expected, and no constraint was in the way, it is another one under the same key.
+    is_another = request.identity is not None and refused.__cause__ is None
+    return is_another or request.expected != refused.head.counter
 
 
 def _stale(request: Append, actual: int) -> ConflictError:
@@ -385,20 +393,32 @@ async def _events(
     db: Db, head: SessionRow, key: Key, most: int | None, after: datetime | None, since: float | None
 ) -> list[Any] | None:
     """Read the wished events of a session as it was at that head; None when it has changed since."""
-    values = _key_values(key) | {"stop": head.rev, "limit": most}
+    values = key_values(key) | {"stop": head.rev, "limit": most}
     if after is not None:
         values |= {"after": times.stored_time(after, db.dialect)}
         statement = statements.events_after(most is not None, db.schema, db.dialect)
-        return (await _all(db, statement, values))[::-1]
+        return (await run(db, statement, values))[::-1]
     if since is not None:
         values |= {"since": since, "after": times.stored_time(times.moment_from(since), db.dialect)}
         statement = statements.events_since(most is not None, db.schema, db.dialect)
-        return (await _all(db, statement, values))[::-1]
-    first = head.first_seq if most is None else max(head.first_seq, head.rev - most)
+        return (await run(db, statement, values))[::-1]
+    holes = _holes(head, key)
+    first = head.first_seq if most is None else holes.start_of_last(most, head.first_seq, head.rev)
     if first >= head.rev:
         return []
     found = await journal.read_rows(db, SESSIONS, key, first, head.rev)
-    return found if len(found) == head.rev - first else None
+    return found if len(found) == _count(holes, first, head.rev) else None
+
+
+def _holes(head: SessionRow, key: Key) -> Holes:
+    try:
+        return holes_of(head.extra)
+    except ValueError as error:
+        raise rows.corrupt("adk_sessions", key, str(error)) from error
+
+
+def _count(holes: Holes, start: int, stop: int) -> int:
+    return stop - start - holes.between(start, stop)
 
 
 def _lacking(head: SessionRow, key: Key) -> JidoError:
@@ -408,13 +428,3 @@ def _lacking(head: SessionRow, key: Key) -> JidoError:
         f"the session says that it has the events {head.first_seq} to {head.rev - 1}, but some are not there",
         reason="invalid_session_revision",
     )
-
-
-async def _all(db: Db, statement: Statement, values: Mapping[str, Any]) -> list[Any]:
-    if db.dialect == "postgres":
-        return await fetch(db, statement.sql, statement.args(values))
-
-    def job(connection: sqlite3.Connection) -> list[Any]:
-        return [tuple(row) for row in connection.execute(statement.sql, dict(values))]
-
-    return await in_thread(db, job)

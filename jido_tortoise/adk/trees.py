@@ -60,16 +60,15 @@ def _part_tree(part: Part) -> Tree:
 def content_of(tree: Mapping[str, Any]) -> Content:
     """Make the message of a tree."""
     parts = tuple([_part(part) for part in tree.get("parts") or ()])
-    return _make_content(tree.get("role"), parts, _beside(tree, _CONTENT))
+    return _make_content(tree.get("role"), parts, {} if tree.keys() <= _CONTENT else _beside(tree, _CONTENT))
 
 
 def _part(tree: Mapping[str, Any]) -> Part:
-    text = tree.get("text")
-    if text is not None and len(tree) == 1:  # nearly always
-        return _make_part(text, False, None, None, None, {})
+    if len(tree) == 1 and "text" in tree:  # nearly always
+        return _make_part(tree["text"], False, None, None, None, {})
     call, answer, blob = tree.get("function_call"), tree.get("function_response"), tree.get("inline_data")
     return _make_part(
-        text=text,
+        text=tree.get("text"),
         thought=bool(tree.get("thought")),
         function_call=None if call is None else _call(call),
         function_response=None if answer is None else _answer(answer),
@@ -108,14 +107,15 @@ def actions_tree(actions: Actions, state_delta: Tree) -> Tree:
 
 def actions_of(tree: Mapping[str, Any]) -> Actions:
     """Make the actions of a tree."""
-    return _make_actions(
-        state_delta=tree.get("state_delta") or {},
-        artifact_delta=tree.get("artifact_delta") or {},
-        transfer_to_agent=tree.get("transfer_to_agent"),
-        escalate=bool(tree.get("escalate")),
-        skip_summarization=bool(tree.get("skip_summarization")),
-        requested_tool_confirmations=tree.get("requested_tool_confirmations") or {},
-        extra=_beside(tree, _ACTIONS),
+    get = tree.get
+    return _make_actions(  # in the order of its fields
+        get("state_delta") or {},
+        get("artifact_delta") or {},
+        get("transfer_to_agent"),
+        bool(get("escalate")),
+        bool(get("skip_summarization")),
+        get("requested_tool_confirmations") or {},
+        {} if tree.keys() <= _ACTIONS else _beside(tree, _ACTIONS),
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from jido_tortoise.cli import options, output
+from jido_tortoise.cli import golden, options, output
 from jido_tortoise.errors import InvalidInputError, said
 
 if TYPE_CHECKING:
@@ -76,12 +76,14 @@ def _add_export(actions: Any) -> None:
     one = actions.add_parser(
         "export",
         parents=[options.connected()],
-        help="write agents as lines of JSON",
-        description="Write a line for each checkpoint and, after it, one for each entry of its journal, as stored.",
+        help="write agents as lines of JSON, or as golden files for tests",
+        description="Write a line for each checkpoint and, after it, one for each entry of its journal, as stored. With"
+        " --golden write a file for each agent, with all values replaced.",
     )
     one.add_argument("name", nargs="*", metavar="KEY | TYPE ID", help="one agent only")
     _add_filters(one)
     one.add_argument("-o", "--output", type=Path, metavar="FILE", help="a new file (default: stdout)")
+    golden.add_options(one)
     one.set_defaults(run=_runner(_export))
 
 
@@ -204,6 +206,8 @@ async def _repair(given: argparse.Namespace, storage: Any) -> int:
 async def _export(given: argparse.Namespace, storage: Any) -> int:
     from jido_tortoise.cli import stored
 
+    if golden.is_wished(given):
+        return await golden.export(given, storage, _keys(given, storage))
     agents = entries = 0
     with _target(given.output) as file:
         async for key in _keys(given, storage):

@@ -58,7 +58,8 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: None is named, or it cannot be imported or read.
     """
-    from jido_tortoise.schema.apps import apps, read_config
+    from jido_tortoise.host_config import read_config
+    from jido_tortoise.schema.apps import apps
 
     if options.db is not None:
         return read_config({"connections": {"default": options.db}, "apps": apps()})

@@ -13,6 +13,7 @@ from jido_tortoise.journal.table import Append, Follower, JournalTable, Sibling,
 
 Key = tuple[Any, ...]
 Row = tuple[Any, ...]
+Functions = Mapping[str, tuple[int, Callable[..., Any]]]
 
 
 class _NotThereError(Exception):
@@ -25,7 +26,6 @@ async def append(
     """Append in one job; None when head or sibling were not where they should be."""
 
     def job(connection: sqlite3.Connection) -> Written:
-        with_functions(connection, table)
         return _append(connection, table, request, sibling, followers)
 
     try:
@@ -34,10 +34,19 @@ async def append(
         return None
 
 
-def with_functions(connection: sqlite3.Connection, table: JournalTable) -> None:
-    """Make the functions that a table's SQL calls; to ask whether they are there would take a hundred times as long."""
-    for name, (count, function) in table.functions.items():
+def _one_calling(connection: sqlite3.Connection, functions: Functions, sql: str, values: dict[str, Any]) -> Row | None:
+    """Run a statement whose SQL calls functions of ours, which a new connection does not have yet.
+
+    They are made when they are missed: each time one is made, SQLite compiles all statements of the connection anew.
+    """
+    try:
+        return _one(connection, sql, values)
+    except sqlite3.OperationalError as error:
+        if not functions or "no such function" not in str(error):
+            raise
+    for name, (count, function) in functions.items():
         connection.create_function(name, count, function, deterministic=True)
+    return _one(connection, sql, values)
 
 
 def _append(
@@ -48,17 +57,20 @@ def _append(
     followers: tuple[Follower, ...],
 ) -> Written:
     values = _append_values(table, request)
-    head = _one(connection, statements.sqlite_head(table, statements.variant_of(request), sibling), values)
+    functions = table.functions
+    sql = statements.sqlite_head(table, statements.variant_of(request), sibling)
+    head = _one_calling(connection, functions, sql, values)
     if head is None:
         raise _NotThereError
-    counter, oldest, created_at, updated_at = head
+    counter, oldest, created_at, updated_at, *_ = head
     if request.count:
         first = counter - request.count + table.first
         numbered = zip(range(first, first + request.count), *request.columns, strict=True)
         connection.executemany(statements.insert_row(table), [(*request.key, *row) for row in numbered])
     others = _write_sibling(connection, sibling, values, counter) if sibling is not None else ()
     for follower in followers:
-        _one(connection, statements.sqlite_follower(follower), values | {"counter": counter})
+        sql = statements.sqlite_follower(follower)
+        _one_calling(connection, functions, sql, values | {"counter": counter})
     return Written(counter=counter, oldest=oldest, created_at=created_at, updated_at=updated_at, sibling=others)
 
 
@@ -73,15 +85,13 @@ def _write_sibling(connection: sqlite3.Connection, sibling: Sibling, values: dic
 
 def _append_values(table: JournalTable, request: Append) -> dict[str, Any]:
     values = _key_values(table, request.key) | dict(request.values)
-    return values | {"n": request.count, "expected": request.expected, "now": request.now}
+    return values | {"n": request.count, "expected": request.expected, "identity": request.identity, "now": request.now}
 
 
-async def find_rows(db: Db, table: JournalTable, request: Append) -> list[Row]:
-    """Read those of the request's rows that are stored, by their ids."""
+async def look(db: Db, table: JournalTable, request: Append) -> list[Row]:
+    """Read the head, and beside it those of the request's rows that are stored, by their ids."""
     ids = json.dumps(list(request.columns[0]))
-    return await _read(
-        db, statements.find_rows(table, None, "sqlite").sql, _key_values(table, request.key) | {"ids": ids}
-    )
+    return await _read(db, statements.look(table, None, "sqlite").sql, _key_values(table, request.key) | {"ids": ids})
 
 
 async def read_lock(db: Db, table: JournalTable, request: Append, sibling: Sibling) -> Row | None:

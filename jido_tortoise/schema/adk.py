@@ -6,29 +6,37 @@ indexes and constraints, so that either way leads to the same schema. `docs/upgr
 
 from __future__ import annotations
 
-from jido_tortoise.schema.steps import Family, Guard, Step, all_of, uncompressed
+from jido_tortoise.schema.guards import append_only, uncompressed
+from jido_tortoise.schema.steps import Family, Step, all_of
 
 _STATE_1 = (
-    "eJztW21v2zYQ/iuEP6WAF3TO0mT7Zqde6yGxh1jdigaBQEu0xUWiFJHKC7r89x0pWa+2IzlOomb8YljHe0jqOR2PPJ2+d/6htm9i+2q/b1/1"
-    "g2AqsCCd39D3DsOe/LNaoYs6OAjyzVIk8MxVGLg2od3kUpkr7RkXIbYEtM6xywmIbMKtkAaC+gykLHJdKfQtUKRsIbsxHIJUF0g4WCDsuogT"
-    "zgHAkT9HmCEYBHEHh2RfDhIxeh0RU/gLIhwSQhcXlyCmzCZ3MI3kMrgy55S4duEu5WzVf1BQraa4D1TLCXT/u9KX05uZlu9GHitjgnvh+CwF"
-    "wT1I6YIwEsL87dxtyxtNeFqK4nmDQIQRSSdsZwKbzHHkihxNMzOTdUxzPDHM6dAwzU4dYhORBTyCUSgTXHHh4TvTJWwhHLjsHR4+xANldMRq"
-    "csS/+ucnn/vne6D1Tg7pg21j04+Tpl7c9qA6wQLH3SgjZKzz5cNUoty3ibWa8xRRItymlkD/IpdysQ3xS0HGfPaUvgD1G5j+YzoZy549zq/d"
-    "PMF7Z/2vZe5PTicDRY7PxSJUvagOlBDwVPl2xxh+NZRlMktEgS3pMrGomuMjtAjqkdUWKSLLZkmg+8s/b8s4xuhsODX6Z38WLPSxbwxlS09J"
-    "70vSvQ8lq6WdoL9HxmckL9G3yXhYNmSqZ3zryDnhSPgm829h9c1zshQvRQ9yzZtf5fxPCmbYurrFoW1WWvyev0632uT1vLIEM7xQRpJsynnm"
-    "A8jwhjCxNrzErTViC5GKT4srcRcqjOTCShfdOtRyEEQURBknITylEGdsZBOXwP8umkUCMQCHKHnw10Wei0J8iKAvkyrvScZKr647wFtNbfi9"
-    "LIW0C7i48S0sEq3LtTEOhHEvRfce0MWIidXOnUJKfk1ZZZlNQlV7w9tCTuGnX3u9g4Oj3vuDD8eHvxwdHR6/PwZdNd9q09EG3x+MPo3GRtGV"
-    "pWBzxGvHPuOVV9Rn22nk4lnmQXVpzkE0y/VYLi5OdYkuojTXdbm+brZ2J4DHV+4fgd8XXLwzyps91vpxbvI4FzctTWguA7diPNl5/I8Ih3OB"
-    "44eN9h0pQlNci+JZiJnlVCk2yN2aNTpDvAWKN52UZcqhuymNkR6UTyfjT0v1cm6jyDcJQz8ENu0V2+n1nBdRmvdtefdgGwdH/ebU54Ca/ebs"
-    "w/AiyZPUTpvmME9KnP441L9Q3hRbcs68kTFyGJ3F3qk1rIgL34MFRmCZgWnmIlWsdpWdvmKQi/52tqlCtWl26jdUxCeq7TxnFVobaJcGWoR+"
-    "xGyY43YWWg3XJtqliQIcCordFTk633cJZmtesGSokjlmAHtbm4DBZHJaMMRgVN7ufjkbDM/3fn5XZLuamRNRyIBFL5Bv5RpSXsFq4usTD6PB"
-    "IS4KJC3NaC8hNen1SXd9WLnDiDG5ggtgyqR2syPH2h70AWSnQUCWuHCBvaBqnc1VNAWgLqJpXRFNIf11BzfWyP1ShHa3J7tbm8qZpvGb7M66"
-    "gqZle/fxkqZlBZLS3bpYNi1jIthykACRQ7Atq5yo4EnNU+OCpRVFR7rG6NVfU+sao9d+3adrjF6kUEAXYTxfTZGuv2/JwSEkN82iZgLQ1V1b"
-    "V3fNaciF2bisrgDT9G9Nvz5FtWXtWX7osMXHPyWoTly0OnGhP/J6s2ZuU1bkC6wJm78jzjS6j2dG1Jnpmb8kRnIQRFmtb4pXJ0p0iqR1mw2d"
-    "InntA6ZOkehjfCuCuP6MvsXG0Tusx3ZYD/8Biecdxw=="
+    "eJztW21v2zYQ/iuEP6WAF3TO0mT7Zqde6yGxh1jdigaBQEu0xUUiFYnKC7r89x0pWe92JMdJ3IxfDOt4D0k9p+ORp9P3zj/U5ia2r/b79lXf"
+    "96cCC9L5DX3vMOzJP/UKXdTBvp9vliKBZ67CwLUJ7WYolUOlPQtFgC0BrXPshgRENgmtgPqCcgZSFrmuFHILFClbyG4MhyDVBRIOFgi7LgpJ"
+    "GAIgRHyOMEMwCAodHJB9OUjE6HVETMEXRDgkgC4uLkFMmU3uYBrJpX9lzilx7cJdytmq/6CgWk1x76uWE+j+d6UvpzczLe5GHitj/HvhcJaC"
+    "4B6kdEEYCWD+du625Y0mPC1F8bxBIIKIpBO2M4FN5jhyRY6mmZnJOqY5nhjmdGiYZqcJsYnIAh7BKJSJUHHh4TvTJWwhHLjsHR4+xANldMRq"
+    "csS/+ucnn/vne6D1Tg7Jwbax6cdJUy9ue1CdYIHjbpQRMtbD5cNUopzbxKrnPEWUCLepJdC/yKWh2IT4pSBjPntKX4D6NUz/MZ2MZc9eGF67"
+    "eYL3zvpfy9yfnE4GihweikWgelEdKCHgqfLtjjH8aijLZJaIfFvSZWJRNcdHaBHUI/UWKSLLZkmg+8s/b8s4xuhsODX6Z38WLPSxbwxlS09J"
+    "70vSvQ8lq6WdoL9HxmckL9G3yXhYNmSqZ3zryDnhSHCT8VtYffOcLMVL0YNc8+ZXOf+Tghm2rm5xYJuVFt7jq3SrTV7PK0swwwtlJMmmnGc+"
+    "gAxvCBMrw0vc2iC2EKn4tLgSd6HCSC6sdNGtQy0HQURBlIUkgKcU4oyNbOIS+N9Fs0ggBuAAJQ/+qshzUYgPEfRlUuU9yVjp1XUHeGuoDb+X"
+    "pZB2ARc33MIi0bpcGeNAGPdSdO8BXYyYqHfuFFLya8oqy2wSqnY3vC3kFH76tdc7ODjqvT/4cHz4y9HR4fH7Y9BV8602Ha3x/cHo02hsFF1Z"
+    "CtZHvN3YZ7zyivpsO41cPMs8qCnNOYhmuRnLxcWpKdFFlOa6KdfX7dbuBPD4yv0j8PuCi3dGebvHWj/ObR7n4qalDc1l4EaMJzuP/xHhcC5w"
+    "eNBq35EiNMWNKJ4FmFlOlWKD3K1YozPEW6B43UlZphy669IY6UH5dDL+tFQv5zaKfJMg4AGwaddsp1dzXkRp3jfl3YNtHBz121OfA2r227MP"
+    "w4skT9I4bZrDPClx+uNQ/0J5U2zJOYetjJHD6Cz2Vq1hRaHgHiwwAssMTDsXqWK1q2z1FYNc9DezTRWqTbNVv6EiPlFt5jl1aG2gbRpoEfCI"
+    "2TDHzSxUD9cm2qaJfBwIit2aHB3nLsFsxQuWDFUyxwxgb2sTMJhMTguGGIzK290vZ4Ph+d7P74psVzNzIgoYsOj58q1cS8orWE18c+JhNDjE"
+    "Rb6kpR3tJaQmvTnpLoeVO4gYkyu4AKZMarc7cqzsQR9AthoEZIlLKLDnV62zvoqmANRFNDtXRFNIf93BjbVyvxSh3e3J7rZL5UzT+E12Z1VB"
+    "07K9+3hJ07ICSeluXCybljERbDlIgMgh2JZVTlSESc1T64Kl2qKjgm6xBFDVDKmaplwntTq6VOnV33brUqXXfmuoS5VepN5A13I8X2mSLuPf"
+    "kfNHQG7aRc0EoIvENi4Sm9MgFGbr6rwCTNO/Mf36MLYra8/ye4kNviEqQXX+Y6fzH/pbsTdr5l1KrnyBNWH958iZRvfxBIs6Mz3zB8lIDoIo"
+    "a/Rpcn2+pZxp0SmSV99s6BTJax8wdYpEH+N3Iojrr/F32Dh6h/XYDuvhPyQzNLs="
 )
 
 _INDEX = 'CREATE INDEX IF NOT EXISTS "idx_adk_events_invocat_e8469d" ON {schema}"adk_events" ("invocation_id")'
+
+_SESSION_INDEXES = (
+    'CREATE INDEX IF NOT EXISTS "idx_adk_session_app_nam_3c7ddc"'
+    ' ON {schema}"adk_sessions" ("app_name", "updated_at", "pk_id")',
+    'CREATE INDEX IF NOT EXISTS "idx_adk_session_user_id_873814"'
+    ' ON {schema}"adk_sessions" ("user_id", "updated_at", "pk_id")',
+)
 
 _TABLES_SQLITE = (
     """CREATE TABLE IF NOT EXISTS "adk_sessions" (
@@ -44,6 +52,7 @@ _TABLES_SQLITE = (
     "updated_at" TIMESTAMP NOT NULL,
     CONSTRAINT "uid_adk_session_app_nam_50ff43" UNIQUE ("app_name", "user_id", "id")
 )""",
+    *_SESSION_INDEXES,
     """CREATE TABLE IF NOT EXISTS "adk_events" (
     "pk_id" INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     "app_name" VARCHAR(255) NOT NULL,
@@ -101,6 +110,7 @@ _TABLES_POSTGRES = (
     "updated_at" TIMESTAMPTZ NOT NULL,
     CONSTRAINT "uid_adk_session_app_nam_50ff43" UNIQUE ("app_name", "user_id", "id")
 )""",
+    *_SESSION_INDEXES,
     """CREATE TABLE IF NOT EXISTS {schema}"adk_events" (
     "pk_id" BIGSERIAL NOT NULL PRIMARY KEY,
     "app_name" VARCHAR(255) NOT NULL,
@@ -149,41 +159,8 @@ _DROP_TABLES = tuple(
     for table in ("adk_user_states", "adk_app_states", "adk_events", "adk_sessions")
 )
 
-#: Events are deleted with their session, but never changed.
-_NEVER_CHANGE = Guard(
-    table="adk_events",
-    trigger="adk_events_never_change",
-    up={
-        "sqlite": (
-            """CREATE TRIGGER IF NOT EXISTS "adk_events_never_change" BEFORE UPDATE ON "adk_events"
-BEGIN
-    SELECT RAISE(ABORT, 'adk_events: events are never updated; append another one');
-END""",
-        ),
-        "postgres": (
-            """CREATE OR REPLACE FUNCTION {schema}"adk_events_never_change"() RETURNS trigger
-LANGUAGE plpgsql AS $jido$
-BEGIN
-    RAISE EXCEPTION 'adk_events: events are never updated; append another one';
-END
-$jido$""",
-            # CREATE OR REPLACE TRIGGER would need PostgreSQL 14.
-            'DROP TRIGGER IF EXISTS "adk_events_never_change" ON {schema}"adk_events"',
-            'CREATE TRIGGER "adk_events_never_change" BEFORE UPDATE ON {schema}"adk_events"'
-            ' FOR EACH ROW EXECUTE FUNCTION {schema}"adk_events_never_change"()',
-        ),
-    },
-    down={
-        "sqlite": ('DROP TRIGGER IF EXISTS "adk_events_never_change"',),
-        "postgres": (
-            'DROP TRIGGER IF EXISTS "adk_events_never_change" ON {schema}"adk_events"',
-            'DROP FUNCTION IF EXISTS {schema}"adk_events_never_change"()',
-        ),
-    },
-)
-
 _GUARDS = (
-    _NEVER_CHANGE,
+    append_only("adk_events", "events are never updated; append another one"),
     uncompressed("adk_sessions", "state"),
     uncompressed("adk_app_states", "state"),
     uncompressed("adk_user_states", "state"),

@@ -6,7 +6,8 @@ indexes and constraints, so that either way leads to the same schema. `docs/upgr
 
 from __future__ import annotations
 
-from jido_tortoise.schema.steps import Family, Guard, Step, all_of, uncompressed
+from jido_tortoise.schema.guards import append_only, uncompressed
+from jido_tortoise.schema.steps import Family, Step, all_of
 
 _STATE_1 = (
     "eJztWltv0zAU/itWnkAaE+rWdfC2TQM2wSZBBUgVstz4tDFN7Mx2Nqqx/47tpG3SG0k7WBF+a87NzneO7c8nvQ++MyowGQLXav/S/D6LIBylgn"
@@ -111,41 +112,8 @@ _DROP_TABLES = (
     'DROP TABLE IF EXISTS {schema}"jido_checkpoints"',
 )
 
-#: A journal is append-only: entries are trimmed and deleted, but never changed.
-_NEVER_CHANGE = Guard(
-    table="jido_thread_entries",
-    trigger="jido_thread_entries_never_change",
-    up={
-        "sqlite": (
-            """CREATE TRIGGER IF NOT EXISTS "jido_thread_entries_never_change" BEFORE UPDATE ON "jido_thread_entries"
-BEGIN
-    SELECT RAISE(ABORT, 'jido_thread_entries: entries are never updated; append another one that refers to it');
-END""",
-        ),
-        "postgres": (
-            """CREATE OR REPLACE FUNCTION {schema}"jido_thread_entries_never_change"() RETURNS trigger
-LANGUAGE plpgsql AS $jido$
-BEGIN
-    RAISE EXCEPTION 'jido_thread_entries: entries are never updated; append another one that refers to it';
-END
-$jido$""",
-            # CREATE OR REPLACE TRIGGER would need PostgreSQL 14.
-            'DROP TRIGGER IF EXISTS "jido_thread_entries_never_change" ON {schema}"jido_thread_entries"',
-            'CREATE TRIGGER "jido_thread_entries_never_change" BEFORE UPDATE ON {schema}"jido_thread_entries"'
-            ' FOR EACH ROW EXECUTE FUNCTION {schema}"jido_thread_entries_never_change"()',
-        ),
-    },
-    down={
-        "sqlite": ('DROP TRIGGER IF EXISTS "jido_thread_entries_never_change"',),
-        "postgres": (
-            'DROP TRIGGER IF EXISTS "jido_thread_entries_never_change" ON {schema}"jido_thread_entries"',
-            'DROP FUNCTION IF EXISTS {schema}"jido_thread_entries_never_change"()',
-        ),
-    },
-)
-
 _GUARDS = (
-    _NEVER_CHANGE,
+    append_only("jido_thread_entries", "entries are never updated; append another one that refers to it"),
     uncompressed("jido_checkpoints", "data"),
 )
 

@@ -8,19 +8,13 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from tortoise.config import TortoiseConfig
 from tortoise.context import get_current_context, require_context
-from tortoise.exceptions import ConfigurationError
 from tortoise.models import Model
 
 from jido_tortoise import checks
-from jido_tortoise.database import require_drivers
-from jido_tortoise.errors import AppNotRegisteredError, ConfigError
+from jido_tortoise.errors import AppNotRegisteredError
 from jido_tortoise.schema.families import FAMILIES, family_named
 from jido_tortoise.schema.steps import Family
-
-#: What a config may be given as: the dict, Tortoise's own class, or "module.NAME" of either.
-Config = str | Mapping[str, Any] | TortoiseConfig
 
 
 def apps(*families: str, connection: str = "default") -> dict[str, dict[str, Any]]:
@@ -56,30 +50,6 @@ class Home:
     listed_as: str
     #: The connection that has Aerich's table.
     listed_on: str
-
-
-def read_config(config: Config) -> dict[str, Any]:
-    """Answer a config as a dict of its own.
-
-    Raises:
-        ConfigError: It is none, or cannot be found.
-    """
-    value = _import(config) if isinstance(config, str) else config
-    try:
-        settings = value if isinstance(value, TortoiseConfig) else TortoiseConfig.from_dict(value)
-    except ConfigurationError as error:
-        raise ConfigError(f"not a Tortoise config: {error}") from error
-    found = settings.to_dict()
-    require_drivers(found["connections"])
-    return found
-
-
-def _import(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f'no Tortoise config at {path!r} ("module.NAME", importable from here): {error}') from error
 
 
 def find_homes(settings: Mapping[str, Any]) -> list[Home]:

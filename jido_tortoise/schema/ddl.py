@@ -22,7 +22,7 @@ def ddl(family: str, dialect: Dialect, *, version: int, schema: str | None = Non
     our triggers, functions and tables, never a schema.
 
     Args:
-        family: "agents" or "adk".
+        family: "agents", "adk" or "recording".
         dialect: "sqlite" or "postgres".
         version: Of the schema; there is no default, so that a migration written today does the same tomorrow.
         schema: The PostgreSQL schema; made when it is not there. None leaves it to the search path.

@@ -8,9 +8,10 @@ from __future__ import annotations
 from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.schema.adk import ADK
 from jido_tortoise.schema.agents import AGENTS
+from jido_tortoise.schema.recording import RECORDING
 from jido_tortoise.schema.steps import Family
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (AGENTS, ADK)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (AGENTS, ADK, RECORDING)}
 
 
 def family_named(name: object) -> Family:

@@ -13,6 +13,7 @@ from tortoise.context import require_context
 from jido_tortoise import seams
 from jido_tortoise.database import Db, to_the_end
 from jido_tortoise.driver_errors import translated
+from jido_tortoise.errors import ConfigError
 from jido_tortoise.schema.execute import run
 
 #: PostgreSQL's advisory locks: one that an upgrade holds from its first look to its end, ...
@@ -69,12 +70,22 @@ async def _beside_file(db: Db, waiting: Callable[[], object]) -> AsyncIterator[N
     if path is None:
         yield  # a database in memory has no other process
         return
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    handle = _opened(path)
     try:
         await _until(lambda: _try_file(handle), waiting)
         yield
     finally:
         os.close(handle)  # gives the lock back; the file stays, since removing it would let two processes in
+
+
+def _opened(path: str) -> int:
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise ConfigError(f"there is no folder {folder} for the SQLite file: make it first", reason="bad_url")
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError as error:
+        raise ConfigError(f"no right to write in {folder}, where an upgrade locks {path}", reason="bad_url") from error
 
 
 def lock_file(filename: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 
 from tortoise.models import Model
@@ -30,23 +30,16 @@ class Guard:
     """A rule that the models cannot express: `generate_schemas` does not make it, both migration tools do."""
 
     table: str
-    #: The trigger that enforces it. None for what only makes the table faster: a table without it works as well.
-    trigger: str | None
+    #: Of the trigger, foreign key or index that enforces it. None for what only makes the table faster: a table without
+    #: it works as well.
+    name: str | None
+    #: Empty for a dialect that does without it.
     up: Statements
     down: Statements
+    #: What it is in each dialect.
+    kind: Mapping[Dialect, str] = field(default_factory=lambda: {"sqlite": "trigger", "postgres": "trigger"})
     #: The version of the schema that it came with.
     version: int = 1
-
-
-def uncompressed(table: str, column: str) -> Guard:
-    """Keep PostgreSQL from compressing a large value that is written anew each time (docs/decisions/0007)."""
-    change = f'ALTER TABLE IF EXISTS {{schema}}"{table}" ALTER COLUMN "{column}" SET STORAGE'
-    return Guard(
-        table=table,
-        trigger=None,
-        up={"sqlite": (), "postgres": (f"{change} EXTERNAL",)},
-        down={"sqlite": (), "postgres": (f"{change} EXTENDED",)},
-    )
 
 
 def all_of(guards: tuple[Guard, ...], *, down: bool = False) -> Statements:

@@ -11,10 +11,11 @@ from tortoise.context import TortoiseContext
 
 from jido_tortoise.database import Db, resolve, transaction
 from jido_tortoise.errors import InvalidInputError
+from jido_tortoise.host_config import Config, read_config
 from jido_tortoise.journal.statements import qualified
 from jido_tortoise.probe import Problem, refuse
 from jido_tortoise.schema import ledger
-from jido_tortoise.schema.apps import Config, Home, find_homes, read_config, registered_families, registered_home
+from jido_tortoise.schema.apps import Home, find_homes, registered_families, registered_home
 from jido_tortoise.schema.ddl import check_dialect, make_schema
 from jido_tortoise.schema.execute import PATIENCE, db_of, run, run_all, run_step
 from jido_tortoise.schema.locks import lock_file, one_at_a_time, take_step_lock

@@ -37,16 +37,19 @@ UNION ALL SELECT 'primary key', 1, x.name, x.pk FROM pragma_table_info($1) x WHE
 ORDER BY 1, 4
 """,
 }
-_TRIGGERS: dict[Dialect, str] = {
+_GUARDS: dict[Dialect, str] = {
     "postgres": """
-SELECT t.tgname
-FROM pg_trigger t
-JOIN pg_class c ON c.oid = t.tgrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relname = $1 AND CASE WHEN $2::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $2::text END
-  AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+WITH c AS (
+    SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = $1 AND CASE WHEN $2::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $2::text END
+)
+SELECT t.tgname FROM pg_trigger t JOIN c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'
+UNION ALL
+SELECT k.conname FROM pg_constraint k JOIN c ON c.oid = k.conrelid WHERE k.contype = 'f'
+UNION ALL
+SELECT o.relname FROM pg_index i JOIN c ON c.oid = i.indrelid JOIN pg_class o ON o.oid = i.indexrelid WHERE i.indisvalid
 """,
-    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = $1 AND $2 IS NULL",
+    "sqlite": "SELECT name FROM sqlite_master WHERE type IN ('trigger', 'index') AND tbl_name = $1 AND $2 IS NULL",
 }
 
 #: PostgreSQL's names of types that we take for one another.
@@ -87,7 +90,7 @@ async def diagnose(db: Db, family: Family) -> list[Problem]:
         if table not in unusable:
             problems += _compare_kinds(db.dialect, model, found[table])
             problems += _lacking_keys(model, await _read_keys(db, table))
-            problems += _lacking_guards(family, table, await _read_triggers(db, table))
+            problems += _lacking_guards(db.dialect, family, table, await _read_guards(db, table))
     return problems
 
 
@@ -157,10 +160,14 @@ async def _read_keys(db: Db, table: str) -> set[Key]:
     return {(table, unique, tuple(names)) for (_, unique), names in columns.items()}
 
 
-def _lacking_guards(family: Family, table: str, found: set[str]) -> list[Problem]:
-    expected = {guard.trigger for guard in family.guards if guard.table == table and guard.trigger}
-    return [Problem("schema_old", table, f"table {table} has no trigger {name}") for name in sorted(expected - found)]
+def _lacking_guards(dialect: Dialect, family: Family, table: str, found: set[str]) -> list[Problem]:
+    guards = [guard for guard in family.guards if guard.table == table and guard.name and guard.up[dialect]]
+    return [
+        Problem("schema_old", table, f"table {table} has no {guard.kind[dialect]} {guard.name}")
+        for guard in guards
+        if guard.name not in found
+    ]
 
 
-async def _read_triggers(db: Db, table: str) -> set[str]:
-    return {name for (name,) in await run(db, _TRIGGERS[db.dialect], [table, db.schema])}
+async def _read_guards(db: Db, table: str) -> set[str]:
+    return {name for (name,) in await run(db, _GUARDS[db.dialect], [table, db.schema])}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jido_tortoise_testing.clocks import Ids, VirtualClock
     from jido_tortoise_testing.factories import Factories
     from jido_tortoise_testing.faults import Faults
+    from jido_tortoise_testing.golden import GoldenFile
     from jido_tortoise_testing.queries import Queries
     from jido_tortoise_testing.racing import Race
     from jido_tortoise_testing.sandboxes import Sandbox, Workshop
@@ -42,7 +43,7 @@ def jido_db_config(pytestconfig: pytest.Config, jido_models: list[str]) -> dict[
     """
     from jido_tortoise import apps
     from jido_tortoise.errors import ConfigError
-    from jido_tortoise.schema.apps import read_config
+    from jido_tortoise.host_config import read_config
 
     named = find(pytestconfig, "jido_tortoise_orm")
     if named is None:
@@ -192,3 +193,14 @@ def jido_history(jido_db: Sandbox, jido_db_setup: Workshop, jido_seed: int) -> I
     race = Race(jido_db, jido_seed)
     yield race
     race.finish(jido_db_setup.janitor.run)
+
+
+@pytest.fixture
+def jido_golden(request: pytest.FixtureRequest) -> GoldenFile:
+    """A golden file of the mark `jido_golden`; in the test's own part its `agent` is thawed."""
+    from jido_tortoise_testing.golden import GoldenFile
+
+    if not hasattr(request, "param"):
+        raise JidoSandboxError('jido_golden needs the folder: @pytest.mark.jido_golden("tests/golden")')
+    path, classes = request.param
+    return GoldenFile(path, classes)

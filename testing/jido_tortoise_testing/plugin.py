@@ -8,10 +8,11 @@ from typing import Any, Literal
 import pytest
 
 from jido_tortoise_testing.fixtures import FAILED
-from jido_tortoise_testing.settings import SETTINGS, Run, run_of, wish_of
+from jido_tortoise_testing.settings import SETTINGS, Run, golden_of, run_of, wish_of
 
 MARKS = (
     'jido_db(storage="memory"|"file"|"clone", backend="sqlite"|"postgres"|"both"): brings the fixture jido_db',
+    "jido_golden(folder, classes=()): runs the test for each golden file there, once today's code has thawed it",
     "jido_seed(number): the seed of this test instead of the run's",
 )
 
@@ -79,11 +80,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         _bring_fixture(metafunc.definition)
     except pytest.UsageError as error:
         pytest.fail(str(error), pytrace=False)
+    if metafunc.definition.get_closest_marker("jido_golden"):
+        _parametrize_golden(metafunc)
     if "jido_db" in metafunc.fixturenames:
         wanted = wish_of(metafunc.definition).backend or run_of(metafunc.config).backend.text
         if wanted == "both":
             metafunc.fixturenames.append("jido_backend")
             metafunc.parametrize("jido_backend", ["sqlite", "postgres"], indirect=True)
+
+
+def _parametrize_golden(metafunc: pytest.Metafunc) -> None:
+    try:
+        folder, classes = golden_of(metafunc.definition)
+    except pytest.UsageError as error:
+        pytest.fail(str(error), pytrace=False)
+    paths = sorted(folder.glob("*.json"))
+    values = [(path, classes) for path in paths]
+    metafunc.parametrize("jido_golden", values, indirect=True, ids=[path.stem for path in paths])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Thaw a golden file as part of the test itself: what is wrong with it is the test's failure."""
+    __tracebackhide__ = True
+    golden = getattr(item, "funcargs", {}).get("jido_golden")
+    if golden is not None:
+        golden.check()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -93,10 +115,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _bring_fixture(item: pytest.Item) -> None:
     names: list[str] = getattr(item, "fixturenames", [])
-    if item.get_closest_marker("jido_db"):
-        wish_of(item)
-        if "jido_db" not in names:
-            names.append("jido_db")
+    wish_of(item)
+    for name in ("jido_db", "jido_golden"):
+        if item.get_closest_marker(name) and name not in names:
+            names.append(name)
 
 
 @pytest.hookimpl(wrapper=True)

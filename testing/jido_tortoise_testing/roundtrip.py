@@ -132,15 +132,15 @@ async def assert_roundtrip(
         AgentRoundTripError: A line for each difference, with its path.
     """
     __tracebackhide__ = True
-    wanted = _value_of(agent)
+    wanted = value_of(agent)
     for _ in range(times):
         await jido.hibernate(agent)
         for way in via:
-            _refuse_differences(type(agent), agent.id, way, wanted, await _WAYS[way](jido, agent))
+            refuse_differences(type(agent), agent.id, way, wanted, await _WAYS[way](jido, agent))
         agent = await jido.thaw(type(agent), agent.id) if times > 1 else agent
 
 
-def _refuse_differences(cls: type[Any], id: Any, way: str, wanted: Any, got: Any) -> None:
+def refuse_differences(cls: type[Any], id: Any, way: str, wanted: Any, got: Any) -> None:
     __tracebackhide__ = True
     found: list[Difference] = []
     fields = 0
@@ -160,7 +160,7 @@ def _reproduce() -> list[str]:
     return [f"  reproduce: pytest {test}"] if test else []
 
 
-def _value_of(agent: Agent[Any]) -> dict[str, Any]:
+def value_of(agent: Agent[Any]) -> dict[str, Any]:
     """Answer what must survive, taken apart, and a copy: the agent may go on changing."""
     state = dict(agent.state) if isinstance(agent.state, dict) else codec.to_fields(agent.state, path="state")
     thread = [entry.as_dict() for entry in agent.thread]
@@ -169,7 +169,7 @@ def _value_of(agent: Agent[Any]) -> dict[str, Any]:
 
 
 async def _same(jido: Jido, agent: Agent[Any]) -> dict[str, Any]:
-    return _value_of(await jido.thaw(type(agent), agent.id))
+    return value_of(await jido.thaw(type(agent), agent.id))
 
 
 async def _second_connection(jido: Jido, agent: Agent[Any]) -> dict[str, Any]:

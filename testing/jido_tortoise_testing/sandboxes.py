@@ -19,7 +19,8 @@ from jido_tortoise import Jido, TortoiseStorage, apps, schema
 from jido_tortoise.agents.models import JidoCheckpoint
 from jido_tortoise.database import resolve, transaction
 from jido_tortoise.errors import AppNotRegisteredError
-from jido_tortoise.schema.apps import find_homes, read_config
+from jido_tortoise.host_config import read_config
+from jido_tortoise.schema.apps import find_homes
 from jido_tortoise.schema.families import family_named
 from jido_tortoise_testing.adoption import adopted, own_context
 from jido_tortoise_testing.failures import JidoSandboxError

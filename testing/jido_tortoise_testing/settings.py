@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,6 +226,26 @@ def wish_of(item: pytest.Item) -> Wish:
         if value is not None and value not in known[name]:
             raise pytest.UsageError(f"{where}: {name}= is {_either(known[name])}, got {value!r}")
     return Wish(**mark.kwargs)
+
+
+def golden_of(item: pytest.Item) -> tuple[Path, Sequence[type[Any]]]:
+    """Read the mark `jido_golden` of a test: the folder, from the root of the tests, and the classes.
+
+    Raises:
+        pytest.UsageError: It says something else, or there are no files.
+    """
+    mark = item.get_closest_marker("jido_golden")
+    assert mark is not None
+    where = f"{item.nodeid}: @pytest.mark.jido_golden"
+    if len(mark.args) != 1 or set(mark.kwargs) - {"classes"}:
+        got = ", ".join([*map(repr, mark.args), *(f"{name}=" for name in mark.kwargs)])
+        raise pytest.UsageError(f'{where} takes a folder and classes=, as in jido_golden("tests/golden"), got {got}')
+    folder = item.config.rootpath / mark.args[0]
+    if not any(folder.glob("*.json")):
+        raise pytest.UsageError(
+            f"{where}: no golden files in {folder}: `jido-tortoise agents export --golden` writes some"
+        )
+    return folder, tuple(mark.kwargs.get("classes", ()))
 
 
 def _either(values: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ from tortoise.context import TortoiseContext
 from jido_tortoise import codec
 from jido_tortoise.agents.persist import thaw
 from jido_tortoise.agents.tortoise import TortoiseStorage
-from jido_tortoise_testing.roundtrip import _value_of
+from jido_tortoise_testing.roundtrip import value_of
 
 
 async def _run(job: dict[str, Any]) -> str:
@@ -27,7 +27,7 @@ async def _run(job: dict[str, Any]) -> str:
             await _fill(context.connections.get(job["alias"]), base64.b64decode(job["image"]))
         storage = TortoiseStorage(connection=job["alias"], schema=job["schema"])
         agent = await thaw(storage, cls, codec.loads(job["id"]), partition=job["partition"])
-    return codec.dumps(_value_of(agent))
+    return codec.dumps(value_of(agent))
 
 
 def _module(name: str, file: str | None) -> Any:

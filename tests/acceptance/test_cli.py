@@ -24,7 +24,7 @@ from jido_tortoise.cli import agents as agents_commands
 from jido_tortoise.cli import output, program
 from jido_tortoise.doctor import SQLITE_PARAMETERS
 from jido_tortoise.schema.families import FAMILIES
-from jido_tortoise_testing.postgres import run_sql
+from jido_tortoise_testing.postgres import fresh_database, run_sql
 
 _ROOT = Path(__file__).parent.parent.parent
 _COMMANDS = (
@@ -465,17 +465,24 @@ def test_doctor_names_missing_tables_and_the_cure(url: str, run: Any, run_json: 
     assert run("doctor", "--db", url)[0] == 1
 
 
-def test_doctor_reads_the_settings_of_postgres(pg_url: str, run: Any, run_json: Any) -> None:
+@pytest.fixture
+def set_url(pg_server: str) -> Iterator[str]:
+    """Give the URL of a database that goes with its settings: made read-only, it could not be emptied for the next."""
+    with fresh_database(pg_server) as url:
+        yield url
+
+
+def test_doctor_reads_the_settings_of_postgres(set_url: str, run: Any, run_json: Any) -> None:
     """Isolation level, durability, access and pool, as they are for this role in this database."""
-    run("upgrade", "--db", pg_url)
-    name = run_sql(pg_url, "SELECT current_database()")[0][0]
+    run("upgrade", "--db", set_url)
+    name = run_sql(set_url, "SELECT current_database()")[0][0]
     for setting in (
         "default_transaction_isolation = 'serializable'",
         "synchronous_commit = off",
         "default_transaction_read_only = on",
     ):
-        run_sql(pg_url, f'ALTER DATABASE "{name}" SET {setting}')
-    found = findings(run_json("doctor", "--db", f"{pg_url}&maxsize=1"))
+        run_sql(set_url, f'ALTER DATABASE "{name}" SET {setting}')
+    found = findings(run_json("doctor", "--db", f"{set_url}&maxsize=1"))
     assert found["isolation"]["found"] == "serializable"
     assert found["fsync"]["level"] == "problem"  # as the server of the tests is run
     assert {topic: found[topic]["level"] for topic in ("isolation", "access", "synchronous_commit", "pool")} == {
@@ -484,7 +491,7 @@ def test_doctor_reads_the_settings_of_postgres(pg_url: str, run: Any, run_json: 
         "synchronous_commit": "advice",
         "pool": "advice",
     }
-    assert findings(run_json("doctor", "--db", f"{pg_url}&maxsize=5000"))["pool"]["level"] == "problem"
+    assert findings(run_json("doctor", "--db", f"{set_url}&maxsize=5000"))["pool"]["level"] == "problem"
 
 
 def test_doctor_names_connections_that_are_not_part_of_a_transaction(tmp_path: Path, run_json: Any) -> None:

@@ -45,6 +45,9 @@ _PROMISED = [
     ("num_recent_events=20", "SQLite FULL", 1),
     ("import jido_tortoise", "", 1),
 ]
+#: One worker runs them all, or each would measure everything.
+pytestmark = pytest.mark.xdist_group("benchmarks")
+
 _CONTRASTS = ["idiomatic ORM", "rewritten", "asyncpg alone", "sqlite3 alone", "trigger", "telemetry hook"]
 
 

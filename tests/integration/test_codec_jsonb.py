@@ -88,7 +88,7 @@ async def test_canonical_text_survives_jsonb(pg_url: str) -> None:
 
 
 async def test_jsonb_would_lose_them_without_tags(pg_url: str) -> None:
-    """The tags for numbers are needed: were jsonb to change, this says so."""
+    """T9: the tags for numbers are needed: were jsonb to change, this says so."""
     assert await _through_jsonb(pg_url, ["1e16", "-0.0", '{"b": 1, "a": 2, "a": 3}', "1.0"]) == [
         "10000000000000000",
         "0.0",

@@ -119,7 +119,7 @@ async def test_many_at_once_leave_every_reset_in_place(pg_db: Database) -> None:
 
 
 async def test_trap_sqlite_lock_is_lost_when_begin_is_cancelled(sqlite_url: str) -> None:
-    """Why we do not use in_transaction(): cancelled at BEGIN, Tortoise keeps the lock for ever."""
+    """T2, why we do not use in_transaction(): cancelled at BEGIN, Tortoise keeps the lock for ever."""
     async with opened(sqlite_url) as database:
 
         async def theirs() -> None:
@@ -155,7 +155,7 @@ async def test_trap_execute_script_commits(sqlite_db: Database) -> None:
 
 
 async def test_trap_deadlocks_stay_raw(pg_db: Database) -> None:
-    """Why driver_errors.py looks at the driver's own errors: Tortoise passes some of asyncpg's on untouched."""
+    """T11, why driver_errors.py looks at the driver's own errors: Tortoise passes some of asyncpg's on untouched."""
     with pytest.raises(Exception, match="deadlock") as caught:
         await pg_db.client.execute_query("DO $$ BEGIN RAISE EXCEPTION 'a deadlock' USING ERRCODE = '40P01'; END $$")
     assert type(caught.value).__module__.startswith("asyncpg")

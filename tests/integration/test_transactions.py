@@ -148,7 +148,7 @@ def _assert_idle(db: Database) -> None:
 
 
 async def test_no_zombie_after_a_failed_commit(table: Database) -> None:
-    """When COMMIT fails the transaction is gone: the next write is durable and belongs to itself."""
+    """T3: when COMMIT fails the transaction is gone; the next write is durable and belongs to itself."""
     defer = "DEFERRABLE INITIALLY DEFERRED"
     await table.client.execute_script(f"CREATE TABLE child (parent varchar(20) REFERENCES kv (k) {defer})")
     with pytest.raises(ConstraintError) as caught:

@@ -28,7 +28,8 @@ _POSTGRES = {
     "triggers": """
         SELECT t.tgname::text, pg_get_triggerdef(t.oid), t.tgenabled::text
         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-        WHERE c.relname LIKE '{prefix}%' AND c.relnamespace = '"{schema}"'::regnamespace ORDER BY 1""",
+        WHERE c.relname LIKE '{prefix}%' AND c.relnamespace = '"{schema}"'::regnamespace AND NOT t.tgisinternal
+        ORDER BY 1""",
     "functions": """
         SELECT proname::text, prosrc FROM pg_proc
         WHERE proname LIKE '{prefix}%' AND pronamespace = '"{schema}"'::regnamespace ORDER BY 1""",

@@ -20,7 +20,7 @@ from tests.migration.catalog import snapshot
 from tests.migration.hosts import Place
 
 GUARDS = FAMILIES["agents"].guards
-TRIGGERS = {guard.trigger for guard in GUARDS if guard.trigger}
+TRIGGERS = {guard.name for guard in GUARDS if guard.name}
 #: What `generate_schemas` cannot make.
 LISTED = {"triggers", "functions", "storage"}
 #: e is EXTERNAL: outside the row when it is large, and never compressed.
@@ -119,9 +119,9 @@ async def test_generate_schemas_lacks_exactly_what_is_listed(place: Place, other
 
 async def test_verify_reports_each_listed_guard(place: Place) -> None:
     """One that is lost or switched off is named, with the cure."""
-    for guard in (guard for guard in GUARDS if guard.trigger):
+    for guard in (guard for guard in GUARDS if guard.name):
         async with opened(place.url) as db:
             for sql in placed(guard.down[place.dialect], place.dialect):
                 await db.client.execute_query(sql)
-            with pytest.raises(Exception, match=rf"has no trigger {guard.trigger} .*jido-tortoise upgrade -c"):
+            with pytest.raises(Exception, match=rf"has no trigger {guard.name} .*jido-tortoise upgrade -c"):
                 await verify()

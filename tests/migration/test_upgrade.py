@@ -229,6 +229,12 @@ async def test_the_search_path_of_the_connection(pg_place: Place) -> None:
     assert not (await upgrade(config(url))).changed
 
 
+async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A slip of the pen in a path is no matter of a database that is down."""
+    with pytest.raises(ConfigError, match=rf"no folder {tmp_path}/nowhere for the SQLite file: make it first"):
+        await upgrade(config(f"sqlite://{tmp_path}/nowhere/agents.db"))
+
+
 async def test_a_schema_on_sqlite_is_refused(sqlite_place: Place) -> None:
     """SQLite has none, and forgetting the wish would put the tables somewhere else."""
     with pytest.raises(InvalidInputError, match="schema: expected None on SQLite"):

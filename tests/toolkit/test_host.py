@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import _jido_tortoise_pytest as plugin
 from tests.installing import GROUP, ROOT, run_clean
 
 HOST = Path(__file__).parent / "host"
@@ -96,6 +97,13 @@ E     a transaction is still open on the connection
 """,
     'reproduce: pytest "twins/test_twins.py::test_an_agent_that_forgets" --jido-db=sqlite --jido-seed=7\n',
 ]
+
+
+def test_its_suite_uses_every_fixture() -> None:
+    """Also those that are added later."""
+    offered = {name for name in plugin.__all__ if not name.startswith("pytest_")}
+    used = {argument.arg for function in _functions(HOST) for argument in function.args.args}
+    assert offered - used <= {"jido_golden"}
 
 
 def _count(printed: str) -> int:

@@ -90,19 +90,7 @@ async def test_where(jido_db):
             print(jido_db.url, file=file)
 """
 
-# -- the matrix ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", ["strict", "auto"])
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_every_runner_on_both_databases(
-    host: Host, server: str, backend: str, mode: str, pytester: pytest.Pytester
-) -> None:
-    """Marked, unmarked, anyio, sync and unittest; warnings are errors, and the real database is never made."""
-    source = _KINDS + (_AUTO if mode == "auto" else "")
-    result = host(source, f"--jido-db={backend}", mode=mode)
-    result.assert_outcomes(passed=8 if mode == "auto" else 7)
-    assert not list(pytester.path.glob("REAL.db*"))
+# -- runs (test_matrix.py has every style in every mode) ----------------------------------------------------------
 
 
 def test_with_workers_and_a_server_of_the_run(host: Host, pytester: pytest.Pytester) -> None:

@@ -151,7 +151,7 @@ def test_two_loops_in_the_middle_of_their_work_are_told_apart(workshop: Workshop
 
 
 async def test_concurrent_and_nested_work_never_hangs(db: Sandbox) -> None:
-    """T5: transactions of many tasks, one inside of another, and one that fails."""
+    """T5, T6: transactions of many tasks, one inside of another, and one that fails."""
 
     async def nested(number: int) -> None:
         async with in_transaction():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from jido_tortoise.errors import CorruptRowError
 from tests.codec_values import BACKENDS, exact, plain_json, texts, using, values
 
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
-many = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+#: A run beside the whole one, of the same laws, may ask for fewer examples.
+_SHARE = float(os.environ.get("JIDO_SHARE_OF_EXAMPLES", "1"))
+many = settings(max_examples=round(100 * _SHARE), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @many
@@ -175,7 +178,7 @@ broken = st.recursive(
 )
 
 
-@settings(many, max_examples=500)
+@settings(many, max_examples=round(500 * _SHARE))
 @given(broken)
 @example({"$jido:set": [{"$jido:set": []}]})
 @example({"$jido:map": [[[], 1]]})
@@ -188,7 +191,7 @@ def test_any_tag_with_any_content_is_a_value_or_a_corrupt_row(backend: str, tree
         assert exact(codec.loads(codec.dumps(value))) == exact(value)
 
 
-@settings(many, max_examples=300)
+@settings(many, max_examples=round(300 * _SHARE))
 @given(
     st.text(max_size=60) | st.text('{}[]":,0123456789eE+-.\\u$jidonul tre fas', max_size=60) | st.binary(max_size=40)
 )
@@ -209,7 +212,7 @@ def test_any_text_is_a_value_or_a_corrupt_row(backend: str, written: str | bytes
             load(written)
 
 
-@settings(many, max_examples=300)
+@settings(many, max_examples=round(300 * _SHARE))
 @given(
     st.text('{}[]":,0123456789eE+-.\\ud8 nul', max_size=30)
     | plain_json.map(json.dumps)

@@ -26,7 +26,12 @@ class Migration(migrations.Migration):
                 ("inserted_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ("updated_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={"table": "adk_sessions", "pk_attr": "pk_id", "unique_together": (("app_name", "user_id", "id"),)},
+            options={
+                "table": "adk_sessions",
+                "pk_attr": "pk_id",
+                "unique_together": (("app_name", "user_id", "id"),),
+                "indexes": [("app_name", "updated_at", "pk_id"), ("user_id", "updated_at", "pk_id")],
+            },
             bases=["Model"],
         ),
         CreateTable(

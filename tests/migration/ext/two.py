@@ -47,7 +47,7 @@ _FILL = 'UPDATE {schema}"jido_threads" SET "cost" = "rev" WHERE "cost" IS NULL'
 
 _NEVER_BACK = Guard(
     table="jido_threads",
-    trigger="jido_threads_never_back",
+    name="jido_threads_never_back",
     up={
         "sqlite": (
             'CREATE TRIGGER IF NOT EXISTS "jido_threads_never_back" BEFORE UPDATE ON "jido_threads"'

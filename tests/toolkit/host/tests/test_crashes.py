@@ -7,8 +7,7 @@ from decimal import Decimal
 import pytest
 
 import jido_tortoise as jt
-from jido_tortoise_testing.faults import cancel_everywhere, crash_everywhere
-from jido_tortoise_testing.history import History
+from jido_tortoise_testing.roundtrip import assert_unchanged
 from shop.agents import Item, Shopper, buy
 from shop.models import Customer, Order
 
@@ -37,20 +36,27 @@ async def seen(trial):
 
 
 @pytest.mark.jido_db(storage="file")
-async def test_an_order_is_whole_whatever_breaks():
-    report = await crash_everywhere(order, seen, prepare=with_tea)
+async def test_an_order_is_whole_whatever_breaks(jido_faults):
+    report = await jido_faults.crash_everywhere(order, seen, prepare=with_tea)
     assert report.before == (1, ["added"], [])
     assert report.after == (0, ["added", "bought"], [Decimal("2.50")])
     assert report.sound == len(report.points) > 20
 
 
-async def test_an_order_is_whole_wherever_it_is_cancelled(jido):
-    await cancel_everywhere(order, seen, prepare=with_tea)
+async def test_an_order_is_whole_wherever_it_is_cancelled(jido_faults):
+    await jido_faults.cancel_everywhere(order, seen, prepare=with_tea)
 
 
-async def test_five_writers_lose_nothing(jido_storage):
-    history = History()
+async def test_an_order_that_failed_can_be_made_again(jido, jido_factories, jido_faults):
+    customer = await Customer.create(name="Ada")
+    await jido_factories.agent.create(Shopper, id=customer.id)
+    async with assert_unchanged():
+        with jido_faults.fail(sql='INSERT INTO "order"'), pytest.raises(jt.JidoError, match="injected"):
+            await buy(jido, customer.id)
+    assert (await buy(jido, customer.id)).total == 0
 
+
+async def test_five_writers_lose_nothing(jido_history):
     async def write(storage):
         for _ in range(5):
             thread = await storage.load_thread("notes")
@@ -58,6 +64,5 @@ async def test_five_writers_lose_nothing(jido_storage):
                 await storage.append_thread("notes", {"kind": "note"}, expected_rev=0 if thread is None else thread.rev)
 
     async with asyncio.timeout(30):
-        await asyncio.gather(*(write(history.wrap(jido_storage, f"p{n}")) for n in range(5)))
-    await history.check(jido_storage)
-    assert len(history.operations) == 50
+        await jido_history.race(*[write] * 5)
+    assert len(jido_history.operations) == 50

@@ -7,8 +7,6 @@ import pytest
 from tortoise.transactions import in_transaction
 
 import jido_tortoise as jt
-from jido_tortoise_testing.faults import crash_everywhere
-from jido_tortoise_testing.history import History
 from jido_tortoise_testing.roundtrip import assert_roundtrip
 from shop.agents import Cart, Item, Shopper
 from shop.models import Customer, Order
@@ -32,7 +30,7 @@ async def test_an_agent_that_forgets(jido):
 
 
 @pytest.mark.jido_db(storage="file")
-async def test_an_order_in_two_steps():
+async def test_an_order_in_two_steps(jido_faults):
     async def prepare(trial):
         return (await Customer.create(name=trial.name)).id
 
@@ -45,7 +43,7 @@ async def test_an_order_in_two_steps():
             (Shopper.agent_type, trial.given)
         ) is not None
 
-    await crash_everywhere(buy, seen, prepare=prepare, kinds=["fail"])
+    await jido_faults.crash_everywhere(buy, seen, prepare=prepare, kinds=["fail"])
 
 
 class Careless:
@@ -65,14 +63,13 @@ class Careless:
         return await self.inner.load_thread(thread_id, **range)
 
 
-async def test_writers_that_look_before_they_write(jido_storage):
-    history = History()
-    storages = [history.wrap(Careless(jido_storage), f"p{n}") for n in range(2)]
+async def test_writers_that_look_before_they_write(jido_storage, jido_history):
+    storages = [jido_history.history.wrap(Careless(jido_storage), f"p{n}") for n in range(2)]
     await asyncio.gather(*(each.append_thread("notes", {"kind": "note"}, expected_rev=0) for each in storages))
-    await history.check(jido_storage)
+    await jido_history.check()
 
 
-async def test_a_transaction_of_tortoise_that_is_cancelled(jido):
+async def test_a_transaction_of_tortoise_that_is_cancelled(jido, jido_faults):
     async def buy(trial):
         async with in_transaction():
             await jido.hibernate(Shopper(trial.name))
@@ -80,4 +77,4 @@ async def test_a_transaction_of_tortoise_that_is_cancelled(jido):
     async def seen(trial):
         return await jido.storage.get_checkpoint((Shopper.agent_type, trial.name)) is not None
 
-    await crash_everywhere(buy, seen, kinds=["cancel"], patience=0.3)
+    await jido_faults.crash_everywhere(buy, seen, kinds=["cancel"], patience=0.3)
