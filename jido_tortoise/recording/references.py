@@ -21,7 +21,7 @@ def resolve_store(reference: Any = None) -> Any:
     Raises:
         InvalidStorageError: It is none of these; `expected` says what is.
     """
-    found = SessionStore() if reference is None else reference
+    found: Any = SessionStore() if reference is None else reference
     if isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], type):
         found = _made(*found)
     elif isinstance(found, type):
