@@ -21,18 +21,21 @@ def resolve_store(reference: Any = None) -> Any:
     Raises:
         InvalidStorageError: It is none of these; `expected` says what is.
     """
-    found: Any = SessionStore() if reference is None else reference
-    if isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], type):
-        found = _made(*found)
-    elif isinstance(found, type):
-        found = _made(found, None)
-    elif not _is_store(found) and hasattr(found, "store"):
-        found = found.store
+    found = _meant(SessionStore() if reference is None else reference)
     if not _is_store(found):
         raise InvalidStorageError.at(
             "store", "a session store, its class, (class, connection alias), or something with a .store", reference
         )
     return found
+
+
+def _meant(reference: Any) -> Any:
+    if isinstance(reference, tuple):
+        cls, how = reference if len(reference) == 2 else (None, None)
+        return _made(cls, how) if isinstance(cls, type) else None
+    if isinstance(reference, type):
+        return _made(reference, None)
+    return reference if _is_store(reference) else getattr(reference, "store", None)
 
 
 def _made(cls: type[Any], how: Any) -> Any:
