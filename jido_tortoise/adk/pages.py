@@ -170,7 +170,7 @@ def _sessions(found: list[tuple[Any, ...]], app_name: str, on_corrupt: OnCorrupt
     sessions = []
     for row in found:
         try:
-            sessions.append(rows.decode_session(SessionRow(*row[:-1]), app_name, ()))
+            sessions.append(rows.decode_session(SessionRow(*row), app_name, ()))
         except CorruptRowError as error:
             if on_corrupt is None:
                 raise

@@ -79,6 +79,8 @@ class SessionRow(NamedTuple):
     app: str | None
     user: str | None
     state: str
+    #: No other session ever has it, also one that is made under the same key later.
+    identity: int
 
 
 # -- events -------------------------------------------------------------------------------------------------------
@@ -153,18 +155,9 @@ def same_event(row: EventRow, stored: Sequence[Any]) -> bool:
     other = EventRow(*stored[1:])
     json = {"content", "actions", "extra", "long_running_tool_ids", *MAPS}
     return all(
-        _same_json(mine, theirs) if name in json else mine == theirs
+        codec.same(mine, theirs) if name in json else mine == theirs
         for name, mine, theirs in zip(EventRow._fields, row, other, strict=True)
     )
-
-
-def _same_json(one: object, other: object) -> bool:
-    if one == other or not isinstance(one, str) or not isinstance(other, str):
-        return one == other
-    try:
-        return codec.canonical(codec.loads(one)) == codec.canonical(codec.loads(other))
-    except CorruptRowError:
-        return False
 
 
 #: What a malformed row leads to, whatever is wrong with it.
