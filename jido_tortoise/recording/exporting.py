@@ -120,7 +120,7 @@ async def _rows(db: Db, kind: _Kind, values: Mapping[str, Any]) -> AsyncIterator
     wished = frozenset({kind.filter, *(name for name in ("upto", "live") if name in kind.of.others)})
     place: dict[str, Any] = {}
     while True:
-        statement = query_statements.search(kind.of, wished | place.keys(), kind.order, db.schema, db.dialect)
+        statement = query_statements.search(kind.of, wished | frozenset(place), kind.order, db.schema, db.dialect)
         found = await run(db, statement, {**values, **place, "limit": _PAGE})
         for row in found:
             yield dict(zip(names, row, strict=True))
