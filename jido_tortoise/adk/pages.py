@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from jido_tortoise import checks, codec, cursors, telemetry, times
+from jido_tortoise import checks, codec, telemetry, times
 from jido_tortoise.adk import care_statements, routing, rows
 from jido_tortoise.adk.rows import SessionRow
 from jido_tortoise.adk.values import Session
 from jido_tortoise.codec import text
+from jido_tortoise.cursors import cursor_at, place_of
 from jido_tortoise.database import Db
 from jido_tortoise.errors import CorruptRowError, InvalidInputError
 from jido_tortoise.journal.run import run
@@ -78,7 +79,7 @@ class SessionPages:
         checks.whole(limit, "limit", least=1)
         given = None if where is None else codec.dump_map(_conditions(where), path="where")
         bound = (app_name, user_id, _iso(updated_after), _iso(updated_before), given, bool(newest_first))
-        place_at, place_id = (None, None) if after is None else cursors.place_of(after, bound)
+        place_at, place_id = (None, None) if after is None else place_of(after, bound)
         wished = {
             "user": user_id is not None,
             "after": updated_after is not None,
@@ -160,7 +161,7 @@ def _moment(place: str | None, db: Db) -> Any:
 
 def _cursor(row: tuple[Any, ...], bound: tuple[Any, ...]) -> str:
     moment, pk_id = row[6], row[-1]
-    return cursors.cursor_at([moment if isinstance(moment, str) else _iso(moment), pk_id], bound)
+    return cursor_at([moment if isinstance(moment, str) else _iso(moment), pk_id], bound)
 
 
 # -- answers ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from jido_tortoise import checks, journal, probe, seams, telemetry, times
 from jido_tortoise.adk import routing, rows, statements
@@ -47,6 +47,11 @@ class AdkSessionStore(SessionPages, SessionCare):
     """
 
     __slots__ = ("connection", "schema", "timeout")
+
+    #: What it can beyond create, get, list, delete, append and the user's state; for the contract suite of the toolkit.
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"check_stale", "pages", "prune", "delete_invocation", "copy", "rewind"}
+    )
 
     def __init__(self, connection: str | None = None, schema: str | None = None, timeout: float | None = None) -> None:
         self.connection = connection

@@ -7,9 +7,12 @@ from jido_tortoise.codec.encode import canonical
 from jido_tortoise.errors import CorruptRowError
 
 
-def same(one: str | None, other: str | None) -> bool:
-    """Tell whether two texts, or two absent ones, are the same value with the same types; jsonb calls 1 and 1.0 one."""
-    if one == other or one is None or other is None:
+def same(one: object, other: object) -> bool:
+    """Tell whether two texts are the same value, with the same types; what is no text is compared as it is.
+
+    PostgreSQL calls the jsonb 1 and 1.0 one.
+    """
+    if one == other or not isinstance(one, str) or not isinstance(other, str):
         return one == other
     try:
         return canonical(loads(one)) == canonical(loads(other))

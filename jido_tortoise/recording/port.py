@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from jido_tortoise import checks, times
 from jido_tortoise.errors import InvalidInputError, InvalidRecordError
@@ -17,7 +17,8 @@ V = TypeVar("V")
 OneOrMany = str | Iterable[str]
 
 
-class Flushed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Flushed:
     """What a flush has stored."""
 
     session: Session

@@ -43,6 +43,18 @@ _PROMISED = [
     ("get_session of", "SQLite FULL", 1),
     ("num_recent_events=20", "PostgreSQL", 1),
     ("num_recent_events=20", "SQLite FULL", 1),
+    *(
+        (work, database, 1)
+        for database in ("PostgreSQL", "SQLite FULL")
+        for work in (
+            "TortoiseSessionService, append_event",
+            "TortoiseSessionService, get_session of 10, against D",
+            "TortoiseSessionService, get_session of 10, again after",
+            "Runner's turn of 4 events",
+            "first page of 100 sessions / of 10, of the app",
+            "first page of 100 sessions / of 10, of a user",
+        )
+    ),
     ("import jido_tortoise", "", 1),
 ]
 #: One worker runs them all, or each would measure everything.
