@@ -18,7 +18,13 @@ from jido_tortoise.recording.statements import ARTIFACT, EVENT_COLUMNS, EVENTS, 
 #: What counts as a number of tokens of one run: more is an accident, and would let SQLite's sums overflow.
 MOST_TOKENS = 10**12
 #: The tokens that are summed, by their names in a run's `token_usage`.
-TOKENS: tuple[str, ...] = ("input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_creation_tokens")
+TOKENS: tuple[str, ...] = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cache_read_tokens",
+    "cache_creation_tokens",
+)
 
 _REVISION = Column("revision", "bigint")
 
