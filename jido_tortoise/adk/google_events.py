@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.adk.events import Event
-from google.genai.types import Content, Part
 from pydantic_core import to_jsonable_python
 
 from jido_tortoise import codec, times
@@ -85,7 +84,7 @@ def _events(found: list[EventRow]) -> list[Event]:
 def _tree(row: EventRow, content: Any, actions: Any, extra: Any) -> dict[str, Any]:
     if type(extra) is not dict:
         raise CorruptRowError("its extra is no map")
-    tree = {"id": row.id, "content": read_content(content), "actions": actions}
+    tree = {"id": row.id, "content": content, "actions": actions}
     tree |= {name: text for name, text in zip(rows.TEXTS, row[1:6], strict=True) if text is not None}
     for name, stored in zip(rows.MAPS, row[8:12], strict=True):
         if stored is not None:
@@ -98,24 +97,3 @@ def _tree(row: EventRow, content: Any, actions: Any, extra: Any) -> dict[str, An
     if "timestamp" not in extra:
         tree["timestamp"] = times.read_time(row.timestamp).timestamp()
     return tree | extra
-
-
-_TALK, _TEXT = Content(role="", parts=[]), Part(text="")
-
-
-def read_content(tree: Any) -> Any:
-    """Answer what an event takes for its content: a message of texts alone is made here, anything else left as it is.
-
-    google-adk's validation of a message takes half of the time of its event, in Python, and most messages are such.
-    """
-    if type(tree) is not dict or len(tree) != 2:
-        return tree
-    role, parts = tree.get("role"), tree.get("parts")
-    if type(role) is not str or type(parts) is not list or not all(map(_is_text, parts)):
-        return tree
-    said = [_TEXT.model_copy(update={"text": part["text"]}) for part in parts]
-    return _TALK.model_copy(update={"role": role, "parts": said})
-
-
-def _is_text(part: Any) -> bool:
-    return type(part) is dict and len(part) == 1 and type(part.get("text")) is str

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 from jido_tortoise import checks, journal, probe, seams, telemetry, times
 from jido_tortoise.adk import routing, rows, statements
@@ -33,8 +32,6 @@ from jido_tortoise.journal.run import run
 
 #: How often a read or a write is tried when others were at work between its statements.
 _LOOKS = 4
-#: Which schemas of which connection are known to hold our tables.
-_probed: WeakKeyDictionary[Any, set[str | None]] = WeakKeyDictionary()
 
 
 class AdkSessionStore(SessionPages, SessionCare):
@@ -67,10 +64,7 @@ class AdkSessionStore(SessionPages, SessionCare):
     async def connected(self) -> Db:
         """Answer the connection, once it is known to have our tables; for what is built on the store."""
         db = resolve(self.connection, AdkSession, schema=self.schema, timeout=self.timeout)
-        known = _probed.get(db.root)
-        if known is None or self.schema not in known:
-            await probe.check(db, COLUMNS)
-            _probed.setdefault(db.root, set()).add(self.schema)
+        await probe.check_once(db, COLUMNS)
         return db
 
     # -- writing --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tests.benchmarks.google import OWNER
 from tests.benchmarks.measure import Call, Line, Prepared, Samples, compared, counted, interleaved
 from tests.benchmarks.places import Place
 from tests.benchmarks.samples import message, state
-from tests.benchmarks.setting import Size
+from tests.benchmarks.setting import Size, fill_sessions
 
 _LARGE = 100_000
 
@@ -198,3 +198,26 @@ async def recent(place: Place, size: Size) -> list[Line]:
         compared(f"{work} / of {lengths[0]}", place.name, samples, long, short, place.bound(1.15)),
         compared(f"  ({work}, against D of {lengths[0]})", place.name, samples, long, "D"),
     ]
+
+
+async def page(place: Place, size: Size) -> list[Line]:
+    """The first page of an app's sessions, and of a user's, of 100 and of 10,000."""
+    store, counts = AdkSessionStore(), (size.of(100), size.of(10_000))
+    for count in counts:
+        await fill_sessions(place, f"app-{count}", count)
+    await place.settle()
+    contenders = {f"app {n}": _page(store, n) for n in counts} | {
+        f"user {n}": _page(store, n, "user-7") for n in counts
+    }
+    samples = await interleaved(contenders, size.times(150))
+    few, many = counts
+    work = f"first page of {many:,} sessions / of {few}"
+    return [
+        compared(f"{work}, of the app", place.name, samples, f"app {many}", f"app {few}", place.bound(1.15)),
+        compared(f"{work}, of a user", place.name, samples, f"user {many}", f"user {few}", place.bound(1.15)),
+    ]
+
+
+def _page(store: AdkSessionStore, count: int, user_id: str | None = None) -> Call:
+    # No more than the few have, so that both read as many.
+    return lambda: store.page_sessions(app_name=f"app-{count}", user_id=user_id, limit=10)
