@@ -57,7 +57,7 @@ class Source:
     """A database of google-adk."""
 
     def __init__(self, connection: Connection, schema: Schema) -> None:
-        self.schema = schema
+        self.schema: Schema = schema
         self._connection = connection
 
     async def count(self, table: str) -> int:
