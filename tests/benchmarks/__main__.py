@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import adk, adk_service, appending, crowding, hibernating, importing, report, walking
+from tests.benchmarks import adk, adk_service, appending, crowding, hibernating, importing, report, testing, walking
 from tests.benchmarks.measure import Line
 from tests.benchmarks.places import Place, file_system, on_disk, postgres, postgres_server, sqlite
 from tests.benchmarks.setting import Size
@@ -106,6 +106,9 @@ async def _measure(only: list[str], size: Size, server_url: str) -> tuple[dict[s
     if _wished(only, "import", "import"):
         _say("import")
         lines += await importing.imports(size)
+    if _wished(only, "testing", "testing"):
+        _say("testing")
+        lines += await testing.measured(size)
     return facts, lines
 
 

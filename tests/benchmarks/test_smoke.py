@@ -56,6 +56,13 @@ _PROMISED = [
         )
     ),
     ("import jido_tortoise", "", 1),
+    ("server ready", "PostgreSQL, no disk", 1),
+    ("sandbox, against tortoise_test_context", "SQLite memory", 1),
+    ("cleaning, against BEGIN and ROLLBACK", "PostgreSQL, no disk", 1),
+    ("10 tests", "SQLite memory", 1),
+    ("10 tests", "PostgreSQL, no disk", 1),
+    ("unused plugin", "", 2),
+    ("history of", "", 1),
 ]
 #: One worker runs them all, or each would measure everything.
 pytestmark = pytest.mark.xdist_group("benchmarks")
