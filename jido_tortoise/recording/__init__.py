@@ -3,11 +3,13 @@
 from jido_tortoise.recording.buffer import Buffering
 from jido_tortoise.recording.entities import Artifact, Event, Run, Session
 from jido_tortoise.recording.execution import RunResult
+from jido_tortoise.recording.importing import import_sessions
 from jido_tortoise.recording.manager import SessionManager
 from jido_tortoise.recording.memory import InMemorySessionStore
 from jido_tortoise.recording.policies import Policy
 from jido_tortoise.recording.port import Flushed, SessionStoreLike
 from jido_tortoise.recording.pricing import LIST_PRICES, Pricing
+from jido_tortoise.recording.queries import QueryAPI
 from jido_tortoise.recording.redaction import Redactor
 from jido_tortoise.recording.statuses import EVENT_TYPES, RUN_STATUSES, SESSION_STATUSES
 from jido_tortoise.recording.store import SessionStore
@@ -24,6 +26,7 @@ __all__ = [
     "InMemorySessionStore",
     "Policy",
     "Pricing",
+    "QueryAPI",
     "Redactor",
     "Run",
     "RunResult",
@@ -31,4 +34,5 @@ __all__ = [
     "SessionManager",
     "SessionStore",
     "SessionStoreLike",
+    "import_sessions",
 ]
