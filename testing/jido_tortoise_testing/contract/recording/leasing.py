@@ -63,10 +63,11 @@ class LeaseChecks(StoreChecks):
                 await store.save_run(run_of(run_id=run_id))
                 if run_id != "free":
                     assert await leasing.lease_run(run_id, "me", {"old": 20, "held": 1000}.get(run_id, seconds))
-                if run_id != "pending":
-                    stored = await store.save_run((await store.get_run(run_id)).with_status("running"), concurrent=True)
+                if run_id == "pending":
+                    continue
+                running = await store.save_run((await store.get_run(run_id)).with_status("running"), concurrent=True)
                 if run_id == "ended":
-                    await store.save_run(stored.with_status("failed"))
+                    await store.save_run(running.with_status("failed"))
             assert await leasing.lost_runs() == []
             clock.shift(_MINUTE)
             assert [run.id for run in await leasing.lost_runs()] == ["older", "old"]
