@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import pytest
 
-from jido_tortoise_testing.fixtures import FAILED
 from jido_tortoise_testing.settings import SETTINGS, Run, golden_of, run_of, wish_of
 
 MARKS = (
@@ -15,6 +14,9 @@ MARKS = (
     "jido_golden(folder, classes=()): runs the test for each golden file there, once today's code has thawed it",
     "jido_seed(number): the seed of this test instead of the run's",
 )
+
+#: Whether a part of the test has failed: its fixtures, or the test itself.
+_FAILED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -124,10 +126,13 @@ def _bring_fixture(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.when == "call" and "jido_db" in getattr(item, "fixturenames", []):
-        item.stash[FAILED] = report.failed
-        if report.failed:
-            report.sections.append(("jido", f"reproduce: {_command(item)}"))
+    item.stash[_FAILED] = report.failed or (report.when != "setup" and item.stash.get(_FAILED, False))
+    if report.failed and "jido_db" in getattr(item, "fixturenames", []):
+        report.sections.append(("jido", f"reproduce: {_command(item)}"))
+    if report.when == "teardown" and run_of(item.config).keep_failed:
+        from jido_tortoise_testing.keeping import settle
+
+        report.user_properties.append(("jido_kept", settle(item.config, failed=item.stash[_FAILED])))
     return report
 
 
@@ -157,7 +162,7 @@ class Summary:
         if report.when == "call" and "jido_case" in properties:
             outcomes = self.outcomes.setdefault(str(properties["jido_case"]), {})
             outcomes[str(properties["jido_backend"])] = report.outcome
-        if report.when == "teardown" and "jido_kept" in properties:
+        if report.when == "teardown" and properties.get("jido_kept"):
             self.kept.append(f"{report.nodeid}\n    {properties['jido_kept']}")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

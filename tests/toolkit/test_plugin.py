@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import re
+import sqlite3
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -250,8 +253,21 @@ _SEEDED = (
     _BODY
     + """
 from pathlib import Path
-async def test_seeded(jido, jido_clock, jido_ids, jido_seed, jido_db):
+async def write(storage):
+    for n in range(4):
+        await storage.append_thread("shared", {"kind": "note", "payload": {"n": n}})
+
+async def test_seeded(jido, jido_clock, jido_ids, jido_seed, jido_db, jido_factories, jido_faults, jido_history):
     await use(jido)
+    await jido_factories.agent.create_batch(3, messages=4, tools=2)
+    await jido_history.take_turns(*[write] * 3)
+    with jido_faults.sometimes(0.2) as struck:
+        for n in range(30):
+            try:
+                await jido.storage.put_checkpoint(n, {"at": jido_clock.now()})
+            except jt.StorageError:
+                pass
+    assert struck.strikes
     with Path("seen").open("a") as file:
         print(jido_seed, await jido_db.dump(), file=file)
 
@@ -263,13 +279,84 @@ def test_own(jido_seed):
 )
 
 
-def test_the_same_seed_gives_the_same_database(host: Host, pytester: pytest.Pytester) -> None:
-    """Ids, times and what depends on them; `last` repeats the run before, and another seed is another run."""
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_the_same_seed_gives_the_same_database(
+    host: Host, server: str, backend: str, pytester: pytest.Pytester
+) -> None:
+    """Ids, times, fakes, schedule and faults; `last` repeats the run before, and another seed is another run."""
     for arguments in (["--jido-seed=9"], ["--jido-seed=last"], ["--jido-seed=10"]):
-        host(_SEEDED, *arguments).assert_outcomes(passed=2)
+        host(_SEEDED, f"--jido-db={backend}", *arguments).assert_outcomes(passed=2)
     first, second, third = (pytester.path / "seen").read_text().splitlines()
     assert first == second != third
     assert len(set((pytester.path / "own").read_text().splitlines())) == 1
+
+
+_FROZEN = (
+    _BODY
+    + """
+import datetime, sys, time
+
+class Frozen(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2031, 5, 1, tzinfo=tz)
+    @classmethod
+    def utcnow(cls):
+        return cls(2031, 5, 1)
+
+SECONDS = datetime.datetime(2031, 5, 1, tzinfo=datetime.timezone.utc).timestamp()
+FAKES = {
+    datetime.datetime: Frozen,
+    time.time: lambda: SECONDS,
+    time.time_ns: lambda: int(SECONDS) * 10**9,
+    time.monotonic_ns: lambda: 7,
+    time.perf_counter: lambda: 7.0,
+}
+
+@pytest.fixture(params=["by hand", "freezegun", "time_machine"])
+def frozen(request, monkeypatch):
+    if request.param == "by hand":
+        fakes = {id(real): fake for real, fake in FAKES.items()}
+        modules = [one for name, one in sys.modules.items() if name.startswith(("time", "datetime", "jido", "tort"))]
+        for module, name, value in [(one, *pair) for one in modules for pair in vars(one).items()]:
+            if id(value) in fakes:
+                monkeypatch.setattr(module, name, fakes[id(value)])
+        yield
+        return
+    tool = pytest.importorskip(request.param)
+    options = {"real_asyncio": True} if request.param == "freezegun" else {"tick": False}
+    start = tool.freeze_time if request.param == "freezegun" else tool.travel
+    with start("2031-05-01", **options):
+        yield
+
+async def write(storage):
+    for _ in range(5):
+        thread = await storage.load_thread("t")
+        try:
+            await storage.append_thread("t", {"kind": "note"}, expected_rev=0 if thread is None else thread.rev)
+        except jt.ConflictError:
+            pass
+
+async def test_frozen(jido, frozen, jido_history):
+    await use(jido)
+    found = await jido.storage.get_checkpoint(("shopper", "u"))
+    assert found.updated_at.isoformat() == "2031-05-01T00:00:00+00:00"
+    await jido_history.race(*[write] * 4)
+    await asyncio.wait_for(asyncio.sleep(0.01), 5)
+
+async def test_ours_wins(jido, frozen, jido_clock):
+    await jido.hibernate(Shopper("v", {}))
+    found = await jido.storage.get_checkpoint(("shopper", "v"))
+    assert found.updated_at.isoformat() == "2026-01-01T00:00:00+00:00"
+"""
+)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_beside_tools_that_freeze_the_time(host: Host, server: str, backend: str) -> None:
+    """What freezegun and time-machine replace is replaced by hand where they are not installed."""
+    there = sum(importlib.util.find_spec(name) is not None for name in ("freezegun", "time_machine"))
+    host(_FROZEN, f"--jido-db={backend}").assert_outcomes(passed=2 + 2 * there, skipped=4 - 2 * there)
 
 
 def test_models_alone_will_do(host: Host) -> None:
@@ -300,26 +387,50 @@ def jido_db_setup(jido_db_setup):
     host(source).assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_the_database_of_a_failed_test_is_kept(
-    host: Host, server: str, backend: str, pytester: pytest.Pytester
-) -> None:
-    """The summary says where, and the passing one's is not kept."""
-    source = (
-        _BODY
-        + """
+_FAILING = (
+    _BODY
+    + """
+@pytest.fixture
+def broken_before(jido):
+    asyncio.run(use(jido))
+    raise LookupError
+
+@pytest.fixture
+def broken_after(jido):
+    yield
+    raise LookupError
+
 async def test_good(jido): await use(jido)
 async def test_bad(jido):
     await use(jido)
     raise LookupError
+def test_setup(broken_before): pass
+async def test_teardown(broken_after, jido): await use(jido)
+async def test_body(jido_sandbox):
+    async with jido_sandbox() as db:
+        await use(db.jido)
+        raise LookupError
 """
-    )
-    result = host(source, "--jido-keep-failed", f"--jido-db={backend}")
-    result.assert_outcomes(passed=1, failed=1)
-    (kept,) = pytester.path.rglob(f"test_shop-py-test_bad-{backend}-default.*")
-    assert f"    {kept}: " in result.stdout.str()
-    assert not list(pytester.path.rglob("test_shop-py-test_good*"))
-    result.stdout.fnmatch_lines(["*jido: kept databases*", "test_shop.py::test_bad"])
+)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_the_database_of_a_failed_test_is_kept(
+    host: Host, server: str, backend: str, pytester: pytest.Pytester
+) -> None:
+    """Whichever part of it failed; the summary says where, and the passing one's is not kept."""
+    result = host(_FAILING, "--jido-keep-failed", f"--jido-db={backend}")
+    result.assert_outcomes(passed=2, failed=2, errors=2)
+    kept = {path.name.split("-")[2]: path for path in pytester.path.rglob(f"test_shop-py-*-{backend}-default.*")}
+    assert sorted(kept) == ["test_bad", "test_body", "test_setup", "test_teardown"]
+    result.stdout.fnmatch_lines(["*jido: kept databases*", "test_shop.py::test_bad", f"    {kept['test_bad']}: *"])
+    result.stdout.fnmatch_lines(["reproduce: pytest *test_setup*", "reproduce: pytest *test_teardown*"])
+    for path in kept.values():
+        if backend == "sqlite":
+            with contextlib.closing(sqlite3.connect(path)) as connection:
+                assert connection.execute("SELECT name FROM customer").fetchall() == [("Ada",)]
+        else:
+            assert re.search(r"COPY public.customer .*\n\d+\tAda", path.read_text())
 
 
 def test_statements_are_counted(host: Host) -> None:
