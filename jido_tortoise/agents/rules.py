@@ -19,13 +19,10 @@ A storage calls these before its first write: what they refuse has changed nothi
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
 from typing import Any, NamedTuple
 
-from jido_tortoise import checks, codec, seams
+from jido_tortoise import checks, codec, cursors, seams
 from jido_tortoise.agents import keys
 from jido_tortoise.agents.thread import Entry, EntryLike, normalise_entries
 from jido_tortoise.errors import (
@@ -348,26 +345,10 @@ def version_conflict(key: Any, expected: int, actual: int | None) -> ConflictErr
 
 def cursor_of(created_at_ms: int, key_hash: str, *, agent_type: str | None, partition: str | None) -> str:
     """Answer the cursor after this checkpoint; it serves lists with the same filters only."""
-    seal = _seal(created_at_ms, key_hash, agent_type, partition)
-    return base64.urlsafe_b64encode(f"{created_at_ms}.{key_hash}.{seal}".encode()).decode()
+    return cursors.cursor_at([created_at_ms, key_hash], [agent_type, partition])
 
 
 def parse_cursor(cursor: Any, *, agent_type: str | None, partition: str | None) -> tuple[int, str]:
     """Answer time and hash of the last checkpoint on the page before; a cursor that is not ours is refused."""
-    try:
-        created, key_hash, seal = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(".")
-        place = int(created), key_hash
-    except (TypeError, ValueError) as error:
-        raise _no_cursor(cursor) from error
-    if seal != _seal(*place, agent_type, partition):
-        raise _no_cursor(cursor)
-    return place
-
-
-def _seal(created_at_ms: int, key_hash: str, agent_type: str | None, partition: str | None) -> str:
-    text = json.dumps([created_at_ms, key_hash, agent_type, partition])
-    return sha256(text.encode()).hexdigest()[:16]
-
-
-def _no_cursor(cursor: object) -> InvalidInputError:
-    return InvalidInputError.at("after", "the `next` of a page that was listed with the same filters", cursor)
+    created_at_ms, key_hash = cursors.place_of(cursor, [agent_type, partition])
+    return created_at_ms, key_hash
