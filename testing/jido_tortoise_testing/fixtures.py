@@ -70,6 +70,7 @@ def jido_db_setup(
         server=lambda: server_url(run),
         folder=tmp_path_factory.mktemp("jido"),
         worker=str(run.told.get("workerid", "main")),
+        migrations=run.migrations,
     )
     yield workshop
     workshop.close()

@@ -107,6 +107,29 @@ def test_with_workers_and_a_server_of_the_run(host: Host, pytester: pytest.Pytes
     result.stdout.no_fnmatch_line("*differs between*")
 
 
+def test_a_mark_alone_starts_one_server_for_all_workers(host: Host, pytester: pytest.Pytester) -> None:
+    """Which tests need it only the workers know; they ask the controller."""
+    source = _WHERE.replace(
+        "async def", '@pytest.mark.jido_db(backend="postgres")\n@pytest.mark.parametrize("n", range(4))\nasync def'
+    )
+    result = host("import pytest\n" + source.replace("(jido_db)", "(jido_db, n)"), "-n2", "--dist=each")
+    result.assert_outcomes(passed=8)
+    urls = (pytester.path / "where").read_text().split()
+    assert len(urls) == 8
+    assert len({urlsplit(url).path for url in urls}) == 2
+    (folder,) = {parse_qs(urlsplit(url).query)["host"][0] for url in urls}
+    assert not Path(folder).exists()
+
+
+def test_both_runs_one_database_after_the_other(host: Host, server: str, pytester: pytest.Pytester) -> None:
+    """In whatever order they were put before; the models then turn to another kind of database once."""
+    pytester.makeconftest("def pytest_collection_modifyitems(items): items.reverse()")
+    source = "def test_a(jido_db): pass\ndef test_b(jido_db): pass\ndef test_c(): pass\n"
+    result = host(source, "--jido-db=both", "-v")
+    ran = re.findall(r"::(test_\S+) PASSED", result.stdout.str())
+    assert ran == ["test_c", "test_b[sqlite]", "test_a[sqlite]", "test_b[postgres]", "test_a[postgres]"]
+
+
 def test_what_differs_is_named(host: Host, server: str) -> None:
     """`both` is for that."""
     source = _BODY + "\ndef test_x(jido_backend, jido_db):\n    assert jido_backend == 'sqlite'\n"
@@ -116,7 +139,7 @@ def test_what_differs_is_named(host: Host, server: str) -> None:
         [
             'reproduce: pytest "test_shop.py::test_x[[]postgres[]]" --jido-db=both --jido-seed=3',
             "*jido: differs between sqlite and postgres*",
-            "test_shop.py::test_x: passed on sqlite, failed on postgres",
+            "test_shop.py::test_x: passed on sqlite, failed on postgres (AssertionError: assert 'postgres' *",
         ]
     )
 
@@ -137,6 +160,115 @@ def test_examples(jido_sandbox, number):
 """
     )
     host(source).assert_outcomes(passed=1)
+
+
+# -- outside of a sandbox -----------------------------------------------------------------------------------------
+
+_OUTSIDE = """
+import pytest
+from tortoise import Tortoise
+from tortoise.context import TortoiseContext
+import jido_tortoise as jt
+from shop_models import Customer
+from shop_settings import TORTOISE_ORM
+
+class Visitor(jt.Agent, agent_type="visitor"):
+    pass
+
+async def test_model():
+    await Customer.create(name="Ada")
+async def test_ours():
+    await jt.Jido().hibernate(Visitor("v", {}))
+async def test_init():
+    await Tortoise.init(config=TORTOISE_ORM)
+async def test_upgrade():
+    await jt.upgrade(TORTOISE_ORM)
+async def test_connect():
+    async with jt.Jido.connect("sqlite://REAL.db"):
+        pass
+async def test_own(tmp_path):
+    for url in ("sqlite://:memory:", f"sqlite://{tmp_path}/own.db", "sqlite://beside.db"):
+        async with TortoiseContext() as context:
+            await context.init(db_url=url, modules={"shop": ["shop_models"]})
+            await context.generate_schemas()
+            await Customer.create(name="Ada")
+async def test_within(jido_db):
+    assert not (await jt.upgrade(TORTOISE_ORM, all=True)).changed
+    await Tortoise.init(config=TORTOISE_ORM)
+    await Customer.create(name="Ada")
+"""
+
+
+def test_outside_of_a_sandbox_the_cure_is_told(host: Host, pytester: pytest.Pytester) -> None:
+    """No test reaches the databases that the config names, sandbox or not; what is a test's own is its own."""
+    ours = '"apps": {**__import__("jido_tortoise").apps(),'
+    pytester.makepyfile(shop_settings=SETTINGS.replace('"apps": {', ours))
+    result = host(_OUTSIDE)
+    result.assert_outcomes(passed=2, failed=5)
+    assert not list(pytester.path.glob("REAL.db*"))
+    text = result.stdout.str()
+    assert text.count("JidoSandboxError: database access outside of a sandbox: this test would open REAL.db") >= 3
+    assert (
+        text.count("jido: database access outside of a sandbox. Ask for the fixture jido_db (or jido, jido_storage)")
+        == 2
+    )
+
+
+# -- migrations ---------------------------------------------------------------------------------------------------
+
+_MIGRATION = """
+from tortoise import migrations
+from tortoise.migrations import operations as ops
+from tortoise import fields
+
+class Migration(migrations.Migration):
+    initial = True
+    operations = [
+        ops.CreateModel(name="Customer", fields=[
+            ("id", fields.IntField(primary_key=True)),
+            ("name", fields.CharField(max_length=50)),
+        ], options={"table": "customer", "app": "shop", "pk_attr": "id"}, bases=["Model"]),
+        ops.RunSQL("CREATE INDEX only_by_migration ON customer (name)"),
+    ]
+"""
+_MIGRATED = """
+TORTOISE_ORM = {
+    "connections": {"default": "sqlite://REAL.db"},
+    "apps": {"shop": {"models": ["shop_models"], "default_connection": "default", "migrations": "shop_migrations"}},
+}
+"""
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_the_tables_are_made_by_migrations(host: Host, server: str, backend: str, pytester: pytest.Pytester) -> None:
+    """What only a migration makes is there, also when a sandbox of another kind is open meanwhile."""
+    pytester.mkpydir("shop_migrations").joinpath("0001_initial.py").write_text(_MIGRATION)
+    pytester.makepyfile(shop_settings=_MIGRATED)
+    looked = {
+        "sqlite": "SELECT count(*) AS n FROM sqlite_master WHERE name = 'only_by_migration'",
+        "postgres": "SELECT count(*) AS n FROM pg_indexes WHERE indexname = 'only_by_migration'",
+    }
+    source = (
+        _BODY
+        + f"""
+@pytest.mark.jido_db(backend="sqlite")
+async def test_x(jido, jido_sandbox):
+    await use(jido)
+    async with jido_sandbox(backend={backend!r}) as db:
+        assert (await db.client.execute_query_dict({looked[backend]!r}))[0]["n"] == wanted
+        await use(db.jido)
+"""
+    )
+    for arguments, wanted in ((["--jido-migrations"], 1), ([], 0)):
+        host(source.replace("wanted", str(wanted)), *arguments).assert_outcomes(passed=1)
+    assert not list(pytester.path.glob("REAL.db*"))
+
+
+def test_an_app_without_migrations_is_named(host: Host) -> None:
+    """Its tables would be missing, and the first test would say so in other words."""
+    result = host(_BODY + _AUTO, "--jido-migrations")
+    result.assert_outcomes(errors=1)
+    assert "jido_migrations: the app 'shop' has no migrations" in result.stdout.str()
 
 
 # -- costs nothing ------------------------------------------------------------------------------------------------

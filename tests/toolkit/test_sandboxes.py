@@ -23,7 +23,7 @@ from tortoise.transactions import in_transaction
 
 import jido_tortoise as jt
 from jido_tortoise_testing.failures import JidoSandboxError
-from jido_tortoise_testing.keeping import keep
+from jido_tortoise_testing.keeping import keep, settle
 from jido_tortoise_testing.postgres import fresh_database, run_sql
 from jido_tortoise_testing.postgres_sandboxes import Cleaner, _deletes
 from jido_tortoise_testing.queries import counting
@@ -387,7 +387,8 @@ async def test_the_assertions_work_in_it(db: Sandbox) -> None:
 def test_a_failed_test_s_database_is_kept(db: Sandbox, request: pytest.FixtureRequest) -> None:
     """The message's command opens it."""
     asyncio.run(_fill())
-    told = keep(request.node, db)
+    keep(request.config, request.node.nodeid, db)
+    told = settle(request.config, failed=True)
     path = Path(told.partition(": ")[0])
     if db.backend == "postgres":
         assert "COPY public.customer" in path.read_text()
