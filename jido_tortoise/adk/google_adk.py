@@ -1,8 +1,8 @@
 """google-adk's sessions in the host's own database: what its `Runner` and its web server take as a session service.
 
-It writes the rows of `AdkSessionStore`, which may read and write them too. The revision of a session, the number of
-events ever appended, is its `_storage_update_marker`: a copy that lacks an event of another writer is always told so,
-whatever the clocks say.
+It writes the rows of `AdkSessionStore`, which may read and write them too. What google calls the storage update marker
+is a number that every append makes one higher, and that no other session under the same names ever has: a copy that
+lacks an event of another writer, or is of a session that was deleted, is always told so, whatever the clocks say.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from google.adk.events import Event
 from google.adk.sessions import BaseSessionService, Session
 from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
 
-from jido_tortoise import checks, codec, errors, journal, telemetry, times
-from jido_tortoise.adk import google_events, rows
+from jido_tortoise import checks, codec, errors, journal, seams, telemetry, times
+from jido_tortoise.adk import google_events, rows, values
+from jido_tortoise.adk.keys import session_key
 from jido_tortoise.adk.opening import Opening, OpeningStore
 from jido_tortoise.adk.rows import Key, SessionRow
 from jido_tortoise.adk.safe_state import safe_state
@@ -29,6 +30,11 @@ from jido_tortoise.adk.statements import SESSIONS
 from jido_tortoise.adk.store import AdkSessionStore
 from jido_tortoise.database import Db
 from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidInputError, NotFoundError, UnstorableError
+
+#: What tells a session from others under its names, and its revision: the number of events ever appended.
+Place = tuple[int, int]
+#: A marker is both of them in one number; no session has that many events.
+_REVISIONS = 2**40
 
 
 class TortoiseSessionService(BaseSessionService):
@@ -53,7 +59,8 @@ class TortoiseSessionService(BaseSessionService):
         *,
         on_corrupt: Callable[[CorruptRowError], object] | None = None,
     ) -> None:
-        self._store = AdkSessionStore(connection, schema, timeout)
+        #: The store beneath, for what google-adk has no method for: pages, pruning, copies.
+        self.store = AdkSessionStore(connection, schema, timeout)
         self._on_corrupt = on_corrupt
         self._opening: Opening | None = None
 
@@ -76,7 +83,7 @@ class TortoiseSessionService(BaseSessionService):
         options = {**asked, **{key: value for key, value in options.items() if key != "agents_dir"}}
         made = cls(**options)
         made._opening = Opening(name)
-        made._store = OpeningStore(made._opening, made._store.connection, made._store.schema, made._store.timeout)
+        made.store = OpeningStore(made._opening, made.store.connection, made.store.schema, made.store.timeout)
         return made
 
     async def close(self) -> None:
@@ -112,21 +119,18 @@ class TortoiseSessionService(BaseSessionService):
             AlreadyExistsError: google-adk's: there is one with this id; nothing was written.
             InvalidInputError: A name cannot be stored (a ValueError).
         """
-        given = {} if state is None else state
-        wanted = (session_id or "").strip() or None
+        key = session_key(app_name, user_id, (session_id or "").strip() or seams.new_id(""))
         try:
-            made = await self._create(app_name, user_id, wanted, given)
+            made, identity = await self._make(key, {} if state is None else state)
         except errors.AlreadyExistsError as error:
-            raise AlreadyExistsError(f"Session with id {wanted} already exists.") from error
-        return _session(made.key, _apart(made.state), [], made.rev, made.last_update_time.timestamp())
+            raise AlreadyExistsError(f"Session with id {key[2]} already exists.") from error
+        return _session(key, _apart(made.state), [], (identity, 0), made.last_update_time.timestamp())
 
-    async def _create(self, app_name: str, user_id: str, session_id: str | None, state: Mapping[str, Any]) -> Any:
-        create = self._store.create
+    async def _make(self, key: Key, state: Mapping[str, Any]) -> tuple[values.Session, int]:
         try:
-            return await create(app_name=app_name, user_id=user_id, session_id=session_id, state=state)
+            return await self.store.make(key, state)
         except UnstorableError as error:
-            state = safe_state(state, error)
-            return await create(app_name=app_name, user_id=user_id, session_id=session_id, state=state)
+            return await self.store.make(key, safe_state(state, error))
 
     async def append_event(self, session: Session, event: Event) -> Event:
         """Store an event and the changes of state that come with it, and add both to the session in hand.
@@ -152,19 +156,20 @@ class TortoiseSessionService(BaseSessionService):
             self._apply_temp_state(session, event)
             event = self._trim_temp_delta_state(event)
             with telemetry.operation("adk_append_event", session_id=session.id) as span:
-                before, after = await self._append(session, event)
+                (identity, before), after = await self._append(session, event)
                 span.set(rev=after)
             if after != before + 1:  # it was stored before, and the session has it or is stale
                 return event
-            _mark(session, after, event.timestamp)
+            _mark(session, (identity, after), event.timestamp)
             return self._commit_event_to_session(session, event)
 
-    async def _append(self, session: Session, event: Event) -> tuple[int, int]:
-        """Answer the session's revision, and the one that the event has led to."""
+    async def _append(self, session: Session, event: Event) -> tuple[Place, int]:
+        """Answer where the session was, and the revision that the event has led to."""
         try:
-            db = await self._store.connected()
-            expected = await _revision(db, session)
-            return expected, await self._store.append_row(db, *_encoded(session, event, db), expected=expected)
+            db = await self.store.connected()
+            identity, rev = place = await self._place(db, session)
+            encoded = _encoded(session, event, db)
+            return place, await self.store.append_row(db, *encoded, expected=rev, identity=identity)
         except NotFoundError as error:
             raise SessionNotFoundError(f"Session {session.id} not found.") from error
         except ConflictError as error:
@@ -172,12 +177,30 @@ class TortoiseSessionService(BaseSessionService):
                 raise
             raise _stale(session) from error
 
+    async def _place(self, db: Db, session: Session) -> Place:
+        """Answer where a session in hand is.
+
+        Raises:
+            NotFoundError: It has no marker, and is not stored.
+            StaleSessionError: It has no marker, and lacks what is stored.
+        """
+        marker = session._storage_update_marker
+        if marker is not None and marker.isdecimal():
+            return divmod(int(marker), _REVISIONS)
+        head, last = await self.store.read(db, (session.app_name, session.user_id, session.id), 1)
+        mine = session.events[-1].id if session.events else None
+        # One without events may have been read without them; its time is all that it can be known by.
+        known = times.moment_of(session.last_update_time, "session.last_update_time")
+        if mine != (last[0][1] if last else None) and (mine or times.read_time(head.updated_at) > known):
+            raise _stale(session)
+        return head.identity, head.rev
+
     async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
         """Remove a session and its events, together; nothing happens when there is none. Shared state stays."""
         names = _names(app_name, user_id, session_id)
         if names is not None:
-            app_name, user_id, session_id = await _stored_key(await self._store.connected(), names)
-            await self._store.delete(app_name=app_name, user_id=user_id, session_id=session_id)
+            app_name, user_id, session_id = await _stored_key(await self.store.connected(), names)
+            await self.store.delete(app_name=app_name, user_id=user_id, session_id=session_id)
 
     async def flush(self) -> None:
         """Do nothing: what was appended is stored."""
@@ -209,13 +232,13 @@ class TortoiseSessionService(BaseSessionService):
                 found = await self._get(names, config or GetSessionConfig())
             except NotFoundError:
                 return None
-            span.set(rev=int(found._storage_update_marker or 0), count=len(found.events))
+            span.set(count=len(found.events))
             return found
 
     async def _get(self, names: Key, config: GetSessionConfig) -> Session:
-        db = await self._store.connected()
+        db = await self.store.connected()
         key = await _stored_key(db, names)
-        head, found = await self._store.read(db, key, config.num_recent_events, since=config.after_timestamp)
+        head, found = await self.store.read(db, key, config.num_recent_events, since=config.after_timestamp)
         return _of_row(head, key[0], google_events.decode_events(found, key))
 
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
@@ -235,7 +258,7 @@ class TortoiseSessionService(BaseSessionService):
             return ListSessionsResponse()
         with telemetry.operation("adk_list", app_name=app_name) as span:
             sessions = []
-            for head in await self._store.heads(await self._store.connected(), app_name, user_id):
+            for head in await self.store.heads(await self.store.connected(), app_name, user_id):
                 try:
                     sessions.append(_of_row(head, app_name, []))
                 except CorruptRowError as error:
@@ -251,7 +274,7 @@ class TortoiseSessionService(BaseSessionService):
         """Answer the state that a user's sessions share, its keys without a prefix; {} when there is none."""
         if not (checks.is_text(app_name) and checks.is_text(user_id)):
             return {}
-        return await self._store.get_user_state(app_name=app_name, user_id=user_id)
+        return await self.store.get_user_state(app_name=app_name, user_id=user_id)
 
 
 # -- the URI ------------------------------------------------------------------------------------------------------
@@ -292,30 +315,6 @@ async def _stored_key(db: Db, names: Key) -> Key:
 # -- revisions ----------------------------------------------------------------------------------------------------
 
 
-async def _revision(db: Db, session: Session) -> int:
-    """Answer the revision that a session in hand is at.
-
-    Raises:
-        NotFoundError: It has no marker, and is not stored.
-        StaleSessionError: It has no marker, and lacks what is stored.
-    """
-    marker = session._storage_update_marker
-    if marker is not None and marker.isdecimal():
-        return int(marker)
-    found = await journal.load(db, SESSIONS, (session.app_name, session.user_id, session.id), tail=1)
-    if found is None:
-        raise NotFoundError(f"no session {session.id!r}")
-    head, last = found
-    mine = session.events[-1].id if session.events else None
-    if mine == (last[0][1] if last else None):
-        return head.counter
-    # One without events may have been read without them; its time is all that it can be known by.
-    known = times.moment_of(session.last_update_time, "session.last_update_time")
-    if session.events or times.read_time(head.updated_at) > known:
-        raise _stale(session)
-    return head.counter
-
-
 def _stale(session: Session) -> StaleSessionError:
     return StaleSessionError(
         f"The session {session.id} has been modified in storage since it was loaded."
@@ -323,9 +322,10 @@ def _stale(session: Session) -> StaleSessionError:
     )
 
 
-def _mark(session: Session, rev: int, updated: float) -> None:
+def _mark(session: Session, place: Place, updated: float) -> None:
+    identity, rev = place
     session.last_update_time = updated
-    session._storage_update_marker = str(rev)
+    session._storage_update_marker = str(identity * _REVISIONS + rev)
 
 
 # -- turns --------------------------------------------------------------------------------------------------------
@@ -370,12 +370,12 @@ def _of_row(head: SessionRow, app_name: str, events: list[Event]) -> Session:
     updated = extra.get("last_update_time")
     if type(updated) is not float:
         updated = known.last_update_time.timestamp()
-    return _session(known.key, dict(known.state), events, head.rev, updated)
+    return _session(known.key, dict(known.state), events, (head.identity, head.rev), updated)
 
 
-def _session(key: Key, state: dict[str, Any], events: list[Event], rev: int, updated: float) -> Session:
+def _session(key: Key, state: dict[str, Any], events: list[Event], place: Place, updated: float) -> Session:
     made = Session(app_name=key[0], user_id=key[1], id=key[2], state=state, events=events)
-    _mark(made, rev, updated)
+    _mark(made, place, updated)
     return made
 
 

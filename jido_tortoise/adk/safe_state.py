@@ -11,12 +11,16 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from jido_tortoise import codec
 from jido_tortoise.errors import UnstorableError
 
 _log = logging.getLogger("jido_tortoise")
+
+#: Of containers within a value of the state: an event has it in its delta, and that in its actions.
+_LEVELS = codec.MAX_DEPTH - 2
 
 
 def safe_state(state: Mapping[str, Any], why: UnstorableError) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def safe_state(state: Mapping[str, Any], why: UnstorableError) -> dict[str, Any]
         why: What the codec said of it.
     """
     _log.warning("a value of the state is stored in another form: %s", why)
-    return {key: _safe(value, codec.MAX_DEPTH - 1) for key, value in state.items()}
+    return {key: _safe(value, _LEVELS) for key, value in state.items()}
 
 
 def described(value: object) -> str:
@@ -67,5 +71,5 @@ def _as_json(value: object, levels: int) -> Any:
     try:
         made = to_jsonable_python(value, bytes_mode="base64", inf_nan_mode="constants", fallback=described)
     except (PydanticSerializationError, ValueError, RecursionError):
-        made = None
+        made = _safe(dict(value), levels) if isinstance(value, BaseModel) else None
     return made if made is not None and _is_storable(made, levels) else described(value)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from jido_tortoise.codec import text
 from jido_tortoise.database import Dialect
 from jido_tortoise.journal import Column, Follower, JournalTable, Touch
-from jido_tortoise.journal.statements import Statement, compiled, qualified
+from jido_tortoise.journal.statements import Statement, compiled, qualified, shown
 
 
 def _merged(old: str, delta: str) -> str:
@@ -68,6 +68,7 @@ SESSIONS = JournalTable(
         Touch(Column("state", "jsonb"), _STATE),
         Touch(Column("extra", "jsonb"), _EXTRA),
     ),
+    identity="pk_id",
     created_at=Column("inserted_at", "timestamptz"),
     updated_at=Column("updated_at", "timestamptz"),
     monotonic=False,  # it is the time that the last event says
@@ -115,16 +116,14 @@ _BESIDE = (
 
 
 def _shown(prefix: str, dialect: Dialect) -> str:
-    # As text: a codec that the host set for jsonb would decode it in its own way.
-    cast = "::text" if dialect == "postgres" else ""
-    return ", ".join(f"{prefix}{c.name}{cast if c.type == 'jsonb' else ''}" for c in SESSIONS.row)
+    return shown(SESSIONS.row, dialect, prefix)
 
 
 def _head(dialect: Dialect) -> str:
     cast = "::text" if dialect == "postgres" else ""
     states = ", ".join(f"{table}.state{cast}" for table in "aut")
     return (
-        f"SELECT t.user_id, t.id, t.rev, t.first_seq, t.extra{cast}, t.inserted_at, t.updated_at, {states}"
+        f"SELECT t.user_id, t.id, t.rev, t.first_seq, t.extra{cast}, t.inserted_at, t.updated_at, {states}, t.pk_id"
         f" FROM {{schema}}adk_sessions AS t {_BESIDE} WHERE t.app_name = :app_name"
     )
 
@@ -186,14 +185,26 @@ def _events_where(condition: str, limited: bool, schema: str | None, dialect: Di
 
 
 @lru_cache(maxsize=16)
+def beside(schema: str | None, dialect: Dialect) -> Statement:
+    """Read the states of an app and of a user in it, and what tells a session from others under its key."""
+    sql = _states(dialect) + (
+        ", (SELECT pk_id FROM {schema}adk_sessions WHERE app_name = :app_name AND user_id = :user_id AND id = :id)"
+    )
+    return _finished(sql, schema, dialect)
+
+
+@lru_cache(maxsize=16)
 def states(schema: str | None, dialect: Dialect) -> Statement:
     """Read the states of an app and of a user in it."""
+    return _finished(_states(dialect), schema, dialect)
+
+
+def _states(dialect: Dialect) -> str:
     cast = "::text" if dialect == "postgres" else ""
-    sql = (
+    return (
         f"SELECT (SELECT state{cast} FROM {{schema}}adk_app_states WHERE app_name = :app_name),"
         f" (SELECT state{cast} FROM {{schema}}adk_user_states WHERE app_name = :app_name AND user_id = :user_id)"
     )
-    return _finished(sql, schema, dialect)
 
 
 def _finished(sql: str, schema: str | None, dialect: Dialect) -> Statement:

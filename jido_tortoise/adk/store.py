@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, ClassVar
 
 from jido_tortoise import checks, journal, probe, seams, telemetry, times
 from jido_tortoise.adk import routing, rows, statements
@@ -33,8 +32,6 @@ from jido_tortoise.journal.run import run
 
 #: How often a read or a write is tried when others were at work between its statements.
 _LOOKS = 4
-#: Which schemas of which connection are known to hold our tables.
-_probed: WeakKeyDictionary[Any, set[str | None]] = WeakKeyDictionary()
 
 
 class AdkSessionStore(SessionPages, SessionCare):
@@ -51,6 +48,11 @@ class AdkSessionStore(SessionPages, SessionCare):
 
     __slots__ = ("connection", "schema", "timeout")
 
+    #: What it can beyond create, get, list, delete, append and the user's state; for the contract suite of the toolkit.
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"check_stale", "pages", "prune", "delete_invocation", "copy", "rewind"}
+    )
+
     def __init__(self, connection: str | None = None, schema: str | None = None, timeout: float | None = None) -> None:
         self.connection = connection
         self.schema = None if schema is None else checks.text(schema, "schema")
@@ -62,10 +64,7 @@ class AdkSessionStore(SessionPages, SessionCare):
     async def connected(self) -> Db:
         """Answer the connection, once it is known to have our tables; for what is built on the store."""
         db = resolve(self.connection, AdkSession, schema=self.schema, timeout=self.timeout)
-        known = _probed.get(db.root)
-        if known is None or self.schema not in known:
-            await probe.check(db, COLUMNS)
-            _probed.setdefault(db.root, set()).add(self.schema)
+        await probe.check_once(db, COLUMNS)
         return db
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -85,7 +84,14 @@ class AdkSessionStore(SessionPages, SessionCare):
             AlreadyExistsError: There is one with this id; nothing was written.
             UnstorableError: The state cannot be stored.
         """
-        key = session_key(app_name, user_id, seams.new_id("") if session_id is None else session_id)
+        return (
+            await self.make(
+                session_key(app_name, user_id, seams.new_id("") if session_id is None else session_id), state
+            )
+        )[0]
+
+    async def make(self, key: Key, state: Mapping[str, Any] | None) -> tuple[Session, int]:
+        """Make a session, see `create`, and answer with it what tells it from others under its key; 0 if it is gone."""
         deltas = routing.split(checks.string_map({} if state is None else state, "state"))
         values, followers = _deltas(deltas, "state")
         values["state"] = values["state"] or "{}"
@@ -99,11 +105,13 @@ class AdkSessionStore(SessionPages, SessionCare):
                 await journal.append(db, SESSIONS, request, None, followers)
             except Refused as refused:
                 raise AlreadyExistsError(
-                    f"there is a session {key[2]!r} of app {app_name!r} and user {user_id!r} already", key=key
+                    f"there is a session {key[2]!r} of app {key[0]!r} and user {key[1]!r} already", key=key
                 ) from refused
-            app, user = await self._shared(db, key[0], key[1])
-        merged = routing.merge(app, user, deltas.session)
-        return Session(app_name=key[0], user_id=key[1], id=key[2], state=merged, created_at=now, last_update_time=now)
+            ((*shared, identity),) = await run(db, statements.beside(db.schema, db.dialect), key_values(key))
+        app, user = _states(shared, key[0], key[1])
+        state = routing.merge(app, user, deltas.session)
+        made = Session(app_name=key[0], user_id=key[1], id=key[2], state=state, created_at=now, last_update_time=now)
+        return made, identity or 0
 
     async def append_event(self, session: Session, event: Event, *, check_stale: bool = False) -> Session:
         """Store an event and the changes of state that come with it: all together or nothing.
@@ -144,12 +152,21 @@ class AdkSessionStore(SessionPages, SessionCare):
         extra: str = "{}",
         *,
         expected: int | None = None,
+        identity: int | None = None,
     ) -> int:
         """Store an event's row with its delta, and answer the session's revision after it; see `append_event`."""
         values, followers = _deltas(routing.split(delta), "event.actions.state_delta")
         values["extra"] = extra
         columns = [(value,) for value in row]
-        request = Append(key=key, columns=columns, now=row.timestamp, values=values, must_exist=True, expected=expected)
+        request = Append(
+            key=key,
+            columns=columns,
+            now=row.timestamp,
+            values=values,
+            must_exist=True,
+            expected=expected,
+            identity=identity,
+        )
         return await self._append(db, request, followers, row)
 
     async def _append(self, db: Db, request: Append, followers: tuple[Follower, ...], row: EventRow) -> int:
@@ -161,7 +178,7 @@ class AdkSessionStore(SessionPages, SessionCare):
                     return _repeated(request, row, refused.found[0])
                 if refused.head is None:
                     raise no_session(request.key) from refused.__cause__
-                if request.expected is not None and request.expected != refused.head.counter:
+                if _is_stale(request, refused):
                     raise _stale(request, refused.head.counter) from None
         raise rows.corrupt(
             "adk_events", request.key, "there are events that the session does not count", reason="orphaned_events"
@@ -300,21 +317,23 @@ class AdkSessionStore(SessionPages, SessionCare):
         checks.text(app_name, "app_name")
         checks.text(user_id, "user_id")
         with telemetry.operation("adk_get_user_state", app_name=app_name):
-            _, user = await self._shared(await self.connected(), app_name, user_id)
-            return user
-
-    async def _shared(self, db: Db, app_name: str, user_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        values = {"app_name": app_name, "user_id": user_id}
-        ((app, user),) = await run(db, statements.states(db.schema, db.dialect), values)
-        return (
-            rows.decode_state(app, "adk_app_states", (app_name,)),
-            rows.decode_state(user, "adk_user_states", (app_name, user_id)),
-        )
+            db, values = await self.connected(), {"app_name": app_name, "user_id": user_id}
+            (shared,) = await run(db, statements.states(db.schema, db.dialect), values)
+            return _states(shared, app_name, user_id)[1]
 
 
 # -- parts ----------------------------------------------------------------------------------------------------------
 
 _NO_ROWS: tuple[tuple[Any, ...], ...] = ((),) * len(SESSIONS.row)
+
+
+def _states(found: Sequence[Any], app_name: str, user_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Answer the states of the app and of the user."""
+    app, user = found
+    return (
+        rows.decode_state(app, "adk_app_states", (app_name,)),
+        rows.decode_state(user, "adk_user_states", (app_name, user_id)),
+    )
 
 
 def _deltas(deltas: routing.Deltas, path: str) -> tuple[dict[str, Any], tuple[Follower, ...]]:
@@ -354,6 +373,14 @@ def _repeated(request: Append, row: EventRow, stored: Sequence[Any]) -> int:
     raise DuplicateEntryError(
         f"session {request.key} has another event with the id {row.id!r}", key=request.key, entry_id=row.id
     )
+
+
+def _is_stale(request: Append, refused: Refused) -> bool:
+    if request.expected is None or refused.head is None:
+        return False
+    # Where it is as far as expected, and no constraint was in the way, it is another one under the same key.
+    is_another = request.identity is not None and refused.__cause__ is None
+    return is_another or request.expected != refused.head.counter
 
 
 def _stale(request: Append, actual: int) -> ConflictError:

@@ -44,15 +44,13 @@ def _append_values(table: JournalTable, request: Append, *, lone: bool = False) 
         {f"row_{c.name}": rows[0] for c, rows in columns} if lone else {f"rows_{c.name}": rows for c, rows in columns}
     )
     values |= request.values
-    values |= {"n": request.count, "expected": request.expected, "now": request.now}
+    values |= {"n": request.count, "expected": request.expected, "identity": request.identity, "now": request.now}
     return values
 
 
-async def find_rows(db: Db, table: JournalTable, request: Append) -> list[tuple[Any, ...]]:
-    """Read those of the request's rows that are stored, by their ids."""
-    if not request.count:
-        return []
-    return await _rows(db, statements.find_rows(table, db.schema, "postgres"), _append_values(table, request))
+async def look(db: Db, table: JournalTable, request: Append) -> list[tuple[Any, ...]]:
+    """Read the head, and beside it those of the request's rows that are stored, by their ids."""
+    return await _rows(db, statements.look(table, db.schema, "postgres"), _append_values(table, request))
 
 
 async def read_lock(db: Db, table: JournalTable, request: Append, sibling: Sibling) -> tuple[Any, ...] | None:

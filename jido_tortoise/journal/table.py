@@ -60,6 +60,8 @@ class Follower:
     #: SQL by dialect; `h` is the head after the append, and `{after}` a condition that must stand in its WHERE. Returns
     #: something.
     write: Mapping[str, str]
+    #: Whether it writes nothing, but calls a function.
+    only_reads: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +90,10 @@ class JournalTable:
     updated_at: Column = Column("updated_at_ms", "bigint")
     #: The first number: 0 or 1.
     first: int = 0
+    #: More head columns that `h` has, for followers on PostgreSQL.
+    told: tuple[str, ...] = ()
+    #: The head's column with a generated number that no other head ever had, where there is one.
+    identity: str | None = None
     #: The names of the key's columns in the rows, where they differ.
     row_key: tuple[str, ...] = ()
     #: Whether the time of the last change never goes back, since two clocks may disagree.
@@ -130,6 +136,8 @@ class Append:
     now: Any
     #: The counter that the journal must be at; 0 means that it has no rows yet; None takes what is there.
     expected: int | None = None
+    #: With an expected counter: the number of the head that is meant, not one that was made under its key later.
+    identity: int | None = None
     #: Values by name: of the kept and touched columns, and of the sibling's params.
     values: Mapping[str, Any] = field(default_factory=dict)
     #: Whether the head must be there already.

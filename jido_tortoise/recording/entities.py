@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from jido_tortoise import checks, seams, times
 from jido_tortoise.codec.text import is_clean
@@ -26,6 +26,7 @@ from jido_tortoise.recording.statuses import (
 )
 
 Map = Mapping[str, Any]
+V = TypeVar("V")
 
 _AS_CREATED = datetime.min.replace(tzinfo=UTC)
 
@@ -233,6 +234,14 @@ class Artifact:
     def is_deleted(self) -> bool:
         """Whether it was deleted softly."""
         return self.deleted_at is not None
+
+
+def restored(cls: type[V], fields: Map) -> V:
+    """Make a value of what is stored, which nobody checks again: a newer version may have other rules."""
+    value = cls.__new__(cls)
+    for name, field_ in fields.items():
+        object.__setattr__(value, name, field_)
+    return value
 
 
 # -- parts --------------------------------------------------------------------------------------------------------

@@ -491,6 +491,19 @@ async def test_a_stale_copy_is_refused_whatever_the_clock_says(shop: Shop, later
     assert await shop.again() == session
 
 
+async def test_a_copy_of_a_deleted_session_is_refused(shop: Shop) -> None:
+    """Also when one was made anew under its id, and has come just as far."""
+    session = await shop.make()
+    await shop.service.append_event(session, said())
+    await shop.service.delete_session(app_name=shop.app, user_id="u", session_id="s")
+    anew = await shop.make()
+    await shop.service.append_event(anew, said())
+    with pytest.raises(StaleSessionError):
+        await shop.service.append_event(session, said())
+    assert await shop.again() == anew
+    assert int(anew._storage_update_marker) > int(session._storage_update_marker)
+
+
 async def test_one_writer_at_one_time_is_not_stale(shop: Shop) -> None:
     """Events of the same timestamp, one after another."""
     session = await shop.make()
