@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from jido_tortoise import checks
-from jido_tortoise.recording import bells, following, port, rows
+from jido_tortoise import checks, times
+from jido_tortoise.recording import bells, following, leases, port, rows
 from jido_tortoise.recording.entities import Artifact, Event, Run, Session
 from jido_tortoise.recording.port import Flushed, OneOrMany, Wished
 from jido_tortoise.recording.rows import Row
@@ -31,6 +31,8 @@ class _Tables:
     runs: dict[str, Row] = field(default_factory=dict)
     #: By session, in the order of their numbers.
     events: dict[str, list[Row]] = field(default_factory=dict)
+    #: By run, who executes it, and until when that is believed.
+    leases: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     #: All events by id.
     by_id: dict[str, Row] = field(default_factory=dict)
 
@@ -114,6 +116,26 @@ class InMemorySessionStore:
         """Answer the running run of a session, of several the one that was started last."""
         running = await self.list_runs(session_id, status="running")
         return running[-1] if running else None
+
+    async def lease_run(self, run_id: str, holder: str, seconds: float) -> bool:
+        """Take or renew the lease of a run that has not ended."""
+        checks.text(run_id, "run_id")
+        checks.text(holder, "holder")
+        now, until = leases.now_and_until(seconds)
+        run, lease = self._tables.runs.get(run_id), self._tables.leases.get(run_id)
+        free = lease is None or lease[0] == holder or lease[1] < now
+        if run is None or run["status"] not in ("pending", "running") or not free:
+            return False
+        self._tables.leases[run_id] = (holder, until)
+        return True
+
+    async def lost_runs(self, *, limit: int = 100) -> list[Run]:
+        """Answer running runs whose lease has run out, the longest ago first."""
+        checks.whole(limit, "limit")
+        now, runs = times.now(), self._tables.runs
+        lost = sorted((until, run_id) for run_id, (_, until) in self._tables.leases.items() if until < now)
+        running = [run_id for _, run_id in lost if run_id in runs and runs[run_id]["status"] == "running"]
+        return [self._get(RUN, Run, run_id) for run_id in running[:limit]]
 
     # -- events ---------------------------------------------------------------------------------------------------
 

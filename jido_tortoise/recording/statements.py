@@ -240,9 +240,10 @@ def rows_of(kind: Kind, filters: frozenset[str], schema: str | None, dialect: Di
 
 @lru_cache(maxsize=16)
 def lock_session(schema: str | None, dialect: Dialect) -> Statement:
-    """Keep others from writing a session, its row and what is decided under it, until the transaction ends."""
+    """Read a session, and keep others from writing it and what is decided under it until the transaction ends."""
     lock = " FOR UPDATE" if dialect == "postgres" else ""
-    return _finished(f"SELECT 1 FROM {{schema}}asm_sessions WHERE id = :id{lock}", SESSION.columns, schema, dialect)
+    sql = f"SELECT {shown(SESSION.columns, dialect)}, revision FROM {{schema}}asm_sessions WHERE id = :id{lock}"
+    return _finished(sql, SESSION.columns, schema, dialect)
 
 
 @lru_cache(maxsize=16)
@@ -251,6 +252,31 @@ def running(schema: str | None, dialect: Dialect) -> Statement:
     sql = (
         f"SELECT {shown(RUN.columns, dialect)}, revision FROM {{schema}}asm_runs"
         " WHERE session_id = :session_id AND status = 'running' ORDER BY started_at DESC, id DESC"
+    )
+    return _finished(sql, RUN.columns, schema, dialect)
+
+
+#: The columns of a run's lease.
+_LEASE = (Column("leased_by", "varchar"), Column("leased_until", "timestamptz"))
+
+
+@lru_cache(maxsize=16)
+def lease_run(schema: str | None, dialect: Dialect) -> Statement:
+    """Take or renew the lease of a run that has not ended, when it is free, the holder's, or has run out."""
+    sql = (
+        "UPDATE {schema}asm_runs SET leased_by = :leased_by, leased_until = :leased_until"
+        " WHERE id = :id AND status IN ('pending', 'running')"
+        " AND (leased_by IS NULL OR leased_by = :leased_by OR leased_until < :now) RETURNING 1"
+    )
+    return _finished(sql, (*RUN.columns, *_LEASE), schema, dialect)
+
+
+@lru_cache(maxsize=16)
+def lost_runs(schema: str | None, dialect: Dialect) -> Statement:
+    """Read the running runs whose lease has run out, the longest ago first."""
+    sql = (
+        f"SELECT {shown(RUN.columns, dialect)}, revision FROM {{schema}}asm_runs"
+        " WHERE status = 'running' AND leased_until < :now ORDER BY leased_until, id LIMIT :limit"
     )
     return _finished(sql, RUN.columns, schema, dialect)
 

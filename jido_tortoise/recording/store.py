@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from jido_tortoise.errors import ConflictError, CorruptRowError, JidoError
 from jido_tortoise.journal import Append, Refused
 from jido_tortoise.journal.run import run as run_statement
 from jido_tortoise.journal.statements import Statement
-from jido_tortoise.recording import bells, following, listening, port, rows, statements
+from jido_tortoise.recording import bells, following, leases, listening, port, rows, statements
 from jido_tortoise.recording.entities import Artifact, Event, Run, Session
 from jido_tortoise.recording.models import COLUMNS, AsmSession
 from jido_tortoise.recording.port import Flushed, OneOrMany, Wished
@@ -204,6 +204,30 @@ class SessionStore:
             found = await _running(await self.connected(), session_id)
             return _value(RUN, Run, found[0]) if found else None
 
+    async def lease_run(self, run_id: str, holder: str, seconds: float) -> bool:
+        """Take or renew the lease of a run that has not ended; True when it is the holder's for so many seconds.
+
+        It can be taken when nobody has it, when the holder has it, and when it has run out. The run's revision stays.
+        """
+        given = {"id": checks.text(run_id, "run_id"), "leased_by": checks.text(holder, "holder")}
+        now, until = leases.now_and_until(seconds)
+        with telemetry.operation("recording_lease_run", run_id=run_id) as span:
+            db = await self.connected()
+            given["leased_until"] = times.stored_time(until, db.dialect)
+            given["now"] = times.stored_time(now, db.dialect)
+            taken = bool(await _all(db, statements.lease_run(db.schema, db.dialect), given, write=True))
+            span.set(taken=taken)
+            return taken
+
+    async def lost_runs(self, *, limit: int = 100) -> list[Run]:
+        """Answer running runs whose lease has run out, the longest ago first; those that nobody leased are none."""
+        checks.whole(limit, "limit")
+        with telemetry.operation("recording_lost_runs"):
+            db = await self.connected()
+            given = {"now": times.stored_time(times.now(), db.dialect), "limit": limit}
+            found = await _all(db, statements.lost_runs(db.schema, db.dialect), given)
+            return [_value(RUN, Run, rows.named(RUN, row)) for row in found]
+
     # -- events ---------------------------------------------------------------------------------------------------
 
     async def append_event(self, event: Event) -> Event:
@@ -248,14 +272,21 @@ class SessionStore:
         by_session: dict[str, list[Row]] = {}
         for row in wanted.values():
             by_session.setdefault(row["session_id"], []).append(row)
-        stored: dict[str, Event | int] = {}
-        async with AsyncExitStack() as stack:
-            inner = await stack.enter_async_context(transaction(db)) if len(by_session) > 1 else db
-            for session_id in sorted(by_session):  # the same order for everybody, or two would wait for one another
-                stored |= await _append(inner, session_id, by_session[session_id], self.notify)
+        if len(by_session) == 1:
+            ((session_id, mine),) = by_session.items()
+            stored = await _append(db, session_id, mine, self.notify)
+        else:
+            stored = await self._append_to_all(db, by_session)
         for session_id in by_session:
             bells.ring(db.root, (db.schema, session_id))
         return _answer(events, stored)
+
+    async def _append_to_all(self, db: Db, by_session: dict[str, list[Row]]) -> dict[str, Event | int]:
+        stored: dict[str, Event | int] = {}
+        async with transaction(db) as inner:
+            for session_id in sorted(by_session):  # the same order for everybody, or two would wait for one another
+                stored |= await _append(inner, session_id, by_session[session_id], self.notify)
+        return stored
 
     async def flush(
         self,
@@ -284,8 +315,7 @@ class SessionStore:
             db = await self.connected()
             wanted = rows.encode_events(given, db.dialect)
             async with transaction(db) as inner:
-                await _lock(inner, session.id)
-                saved = await _save(inner, SESSION, session)
+                saved = await _save_locked_session(inner, session, await _lock(inner, session.id))
                 saved_run = None if run is None else await _save_locked_run(inner, run, concurrent)
                 stored = await _append(inner, session.id, list(wanted.values()), self.notify)
             bells.ring(db.root, (db.schema, session.id))
@@ -428,7 +458,7 @@ async def _save_run(db: Db, run: Run, concurrent: bool) -> Run:
     if run.status != "running" or concurrent:
         return await _save(db, RUN, run)
     async with transaction(db) as inner:
-        if not await _lock(inner, run.session_id):
+        if await _lock(inner, run.session_id) is None:
             raise rows.missing("session", run.session_id)
         return await _save_locked_run(inner, run, concurrent)
 
@@ -440,9 +470,19 @@ async def _save_locked_run(db: Db, run: Run, concurrent: bool) -> Run:
     return await _save(db, RUN, run)
 
 
-async def _lock(db: Db, session_id: str) -> bool:
-    """Lock a session, always before its runs and its counter, as who deletes it does; tell whether it is there."""
-    return bool(await _all(db, statements.lock_session(db.schema, db.dialect), {"id": session_id}))
+async def _save_locked_session(db: Db, session: Session, stored: Row | None) -> Session:
+    # Most flushes change nothing in the session: to see that here spares two statements.
+    row = rows.encode_value(SESSION, session, db.dialect)
+    if stored is None or rows.may_write(SESSION, row, stored):
+        return await _save(db, SESSION, session)
+    revision = int(stored["revision"])
+    return session if revision == session.revision else replace(session, revision=revision)
+
+
+async def _lock(db: Db, session_id: str) -> Row | None:
+    """Lock a session, always before its runs and its counter, as who deletes it does; None when it is not there."""
+    found = await _all(db, statements.lock_session(db.schema, db.dialect), {"id": session_id})
+    return rows.settled(SESSION, rows.named(SESSION, found[0]), db.dialect) if found else None
 
 
 async def _append(db: Db, session_id: str, wanted: list[Row], notify: bool) -> dict[str, Event | int]:
