@@ -52,8 +52,12 @@ def connected() -> argparse.ArgumentParser:
 # -- the config ---------------------------------------------------------------------------------------------------
 
 
-def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+def settings_of(options: argparse.Namespace, *families: str) -> dict[str, Any]:
     """Answer the Tortoise config that the options, the environment or pyproject.toml name.
+
+    Args:
+        options: What was given.
+        families: What a database holds that is named instead of a config; the agents when none is named.
 
     Raises:
         ConfigError: None is named, or it cannot be imported or read.
@@ -62,7 +66,7 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     from jido_tortoise.schema.apps import apps
 
     if options.db is not None:
-        return read_config({"connections": {"default": options.db}, "apps": apps()})
+        return read_config({"connections": {"default": options.db}, "apps": apps(*families)})
     name, source = _named(options.config)
     sys.path[:0] = [path for path in (os.path.abspath(source), os.getcwd()) if path not in sys.path]
     return read_config(name)
@@ -95,8 +99,8 @@ def _tool_section(path: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def opened(options: argparse.Namespace) -> AsyncIterator[TortoiseStorage]:
-    """Initialise Tortoise by the options for the block, and answer the storage that they mean.
+async def initialised(options: argparse.Namespace, family: str) -> AsyncIterator[None]:
+    """Initialise Tortoise by the options for the block, to look at the tables of a family.
 
     Raises:
         ConfigError: The config cannot be used, or names a SQLite file that is not there.
@@ -104,17 +108,30 @@ async def opened(options: argparse.Namespace) -> AsyncIterator[TortoiseStorage]:
     from tortoise.context import TortoiseContext
     from tortoise.exceptions import ConfigurationError
 
-    from jido_tortoise.agents.models import JidoCheckpoint
-    from jido_tortoise.agents.tortoise import TortoiseStorage
     from jido_tortoise.database import resolve
+    from jido_tortoise.schema.families import FAMILIES
 
-    settings = settings_of(options)
+    settings = settings_of(options, family)
     async with TortoiseContext() as context:
         try:
             await context.init(config=settings)
         except (ConfigurationError, ImportError) as error:
             raise ConfigError(f"Tortoise cannot use this config: {error}") from error
-        refuse_missing_file(resolve(options.connection, JidoCheckpoint, schema=options.schema))
+        model = next(iter(FAMILIES[family].model_classes()))
+        refuse_missing_file(resolve(options.connection, model, schema=options.schema))
+        yield
+
+
+@asynccontextmanager
+async def opened(options: argparse.Namespace) -> AsyncIterator[TortoiseStorage]:
+    """Initialise Tortoise by the options for the block, and answer the storage of agents that they mean.
+
+    Raises:
+        ConfigError: The config cannot be used, or names a SQLite file that is not there.
+    """
+    from jido_tortoise.agents.tortoise import TortoiseStorage
+
+    async with initialised(options, "agents"):
         yield TortoiseStorage(connection=options.connection, schema=options.schema)
 
 
