@@ -8,14 +8,19 @@ import sys
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jido_tortoise.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tortoise.models import Model
+
+    from jido_tortoise.adk.store import AdkSessionStore
     from jido_tortoise.agents.tortoise import TortoiseStorage
     from jido_tortoise.database import Db
+    from jido_tortoise.recording.queries import QueryAPI
 
 
 def common() -> argparse.ArgumentParser:
@@ -49,6 +54,11 @@ def connected() -> argparse.ArgumentParser:
     return parser
 
 
+def moment(text: str) -> datetime:
+    """Read an argument as a moment of ISO 8601; without a zone it is of this machine's."""
+    return datetime.fromisoformat(text).astimezone()
+
+
 # -- the config ---------------------------------------------------------------------------------------------------
 
 
@@ -56,8 +66,8 @@ def settings_of(options: argparse.Namespace, *families: str) -> dict[str, Any]:
     """Answer the Tortoise config that the options, the environment or pyproject.toml name.
 
     Args:
-        options: What was given.
-        families: What a database holds that is named instead of a config; the agents when none is named.
+        options: As they were given.
+        families: Which of ours a database that is named by `--db` has; "agents" when none is given.
 
     Raises:
         ConfigError: None is named, or it cannot be imported or read.
@@ -99,40 +109,63 @@ def _tool_section(path: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def initialised(options: argparse.Namespace, family: str) -> AsyncIterator[None]:
-    """Initialise Tortoise by the options for the block, to look at the tables of a family.
+async def opened(options: argparse.Namespace) -> AsyncIterator[TortoiseStorage]:
+    """Initialise Tortoise by the options for the block, and answer the storage that they mean.
 
     Raises:
         ConfigError: The config cannot be used, or names a SQLite file that is not there.
     """
+    from jido_tortoise.agents.models import JidoCheckpoint
+    from jido_tortoise.agents.tortoise import TortoiseStorage
+
+    async with _initialised(options, settings_of(options), JidoCheckpoint):
+        yield TortoiseStorage(connection=options.connection, schema=options.schema)
+
+
+@asynccontextmanager
+async def opened_adk(options: argparse.Namespace) -> AsyncIterator[AdkSessionStore]:
+    """Initialise Tortoise by the options for the block, and answer the store of ADK sessions that they mean.
+
+    Raises:
+        ConfigError: The config cannot be used, or names a SQLite file that is not there.
+    """
+    from jido_tortoise.adk.models import AdkSession
+    from jido_tortoise.adk.store import AdkSessionStore
+
+    async with _initialised(options, settings_of(options, "adk"), AdkSession):
+        yield AdkSessionStore(connection=options.connection, schema=options.schema)
+
+
+@asynccontextmanager
+async def opened_recording(options: argparse.Namespace) -> AsyncIterator[QueryAPI]:
+    """Initialise Tortoise by the options for the block, and answer the queries of the recorded sessions that they mean.
+
+    Raises:
+        ConfigError: The config cannot be used, or names a SQLite file that is not there.
+    """
+    from jido_tortoise.recording.models import AsmSession
+    from jido_tortoise.recording.queries import QueryAPI
+
+    async with _initialised(options, settings_of(options, "recording"), AsmSession):
+        yield QueryAPI(options.connection, options.schema, raw=True)
+
+
+@asynccontextmanager
+async def _initialised(
+    options: argparse.Namespace, settings: dict[str, Any], model: type[Model]
+) -> AsyncIterator[None]:
     from tortoise.context import TortoiseContext
     from tortoise.exceptions import ConfigurationError
 
     from jido_tortoise.database import resolve
-    from jido_tortoise.schema.families import FAMILIES
 
-    settings = settings_of(options, family)
     async with TortoiseContext() as context:
         try:
             await context.init(config=settings)
         except (ConfigurationError, ImportError) as error:
             raise ConfigError(f"Tortoise cannot use this config: {error}") from error
-        model = next(iter(FAMILIES[family].model_classes()))
         refuse_missing_file(resolve(options.connection, model, schema=options.schema))
         yield
-
-
-@asynccontextmanager
-async def opened(options: argparse.Namespace) -> AsyncIterator[TortoiseStorage]:
-    """Initialise Tortoise by the options for the block, and answer the storage of agents that they mean.
-
-    Raises:
-        ConfigError: The config cannot be used, or names a SQLite file that is not there.
-    """
-    from jido_tortoise.agents.tortoise import TortoiseStorage
-
-    async with initialised(options, "agents"):
-        yield TortoiseStorage(connection=options.connection, schema=options.schema)
 
 
 def refuse_missing_file(db: Db) -> None:

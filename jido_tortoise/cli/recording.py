@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -47,10 +47,8 @@ def _add(actions: Any, name: str, command: Command, help: str, description: str 
 
 def _runner(command: Command) -> Callable[..., int]:
     async def connect(given: argparse.Namespace) -> int:
-        async with options.initialised(given, "recording"):
-            from jido_tortoise.recording import QueryAPI
-
-            return await command(given, QueryAPI(given.connection, given.schema, raw=True))
+        async with options.opened_recording(given) as query:
+            return await command(given, query)
 
     return lambda given: asyncio.run(connect(given))
 
@@ -290,16 +288,13 @@ def _add_usage(actions: Any) -> None:
     )
     one.add_argument("--agent", action="append", metavar="ID", help="only runs of this agent (several: any)")
     one.add_argument("--provider", action="append", metavar="NAME", help="only runs of it (several: any)")
-    one.add_argument("--since", type=_moment, metavar="TIME", help="only runs from then on: 2026-01-31, or with a time")
-    one.add_argument("--until", type=_moment, metavar="TIME", help="only runs up to then")
+    one.add_argument(
+        "--since", type=options.moment, metavar="MOMENT", help="only runs from then on: 2026-01-31, or with a time"
+    )
+    one.add_argument("--until", type=options.moment, metavar="MOMENT", help="only runs up to then")
     one.add_argument(
         "--prices", type=Path, metavar="FILE.json", help="US dollars per token, by provider and model (default: ours)"
     )
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 async def _usage(given: argparse.Namespace, query: QueryAPI) -> int:

@@ -257,8 +257,18 @@ def _later(moment: datetime) -> datetime:
 
 
 def _texts(value: object, of: str, required: Iterable[str], optional: Iterable[str] = ()) -> None:
-    for name in (*required, *(name for name in optional if getattr(value, name) is not None)):
-        _set(value, name, checks.text(getattr(value, name), f"{of}.{name}", InvalidRecordError))
+    for name in required:
+        _text(value, of, name)
+    for name in optional:
+        if getattr(value, name) is not None:
+            _text(value, of, name)
+
+
+def _text(value: object, of: str, name: str) -> None:
+    given = getattr(value, name)
+    # A subclass of str is stored as what it says.
+    if type(given) is not str or not checks.is_text(given):
+        _set(value, name, checks.text(given, f"{of}.{name}", InvalidRecordError))
 
 
 def _maps(value: object, of: str, required: Iterable[str], optional: Iterable[str] = ()) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -272,14 +272,21 @@ class SessionStore:
         by_session: dict[str, list[Row]] = {}
         for row in wanted.values():
             by_session.setdefault(row["session_id"], []).append(row)
-        stored: dict[str, Event | int] = {}
-        async with AsyncExitStack() as stack:
-            inner = await stack.enter_async_context(transaction(db)) if len(by_session) > 1 else db
-            for session_id in sorted(by_session):  # the same order for everybody, or two would wait for one another
-                stored |= await _append(inner, session_id, by_session[session_id], self.notify)
+        if len(by_session) == 1:
+            ((session_id, mine),) = by_session.items()
+            stored = await _append(db, session_id, mine, self.notify)
+        else:
+            stored = await self._append_to_all(db, by_session)
         for session_id in by_session:
             bells.ring(db.root, (db.schema, session_id))
         return _answer(events, stored)
+
+    async def _append_to_all(self, db: Db, by_session: dict[str, list[Row]]) -> dict[str, Event | int]:
+        stored: dict[str, Event | int] = {}
+        async with transaction(db) as inner:
+            for session_id in sorted(by_session):  # the same order for everybody, or two would wait for one another
+                stored |= await _append(inner, session_id, by_session[session_id], self.notify)
+        return stored
 
     async def flush(
         self,
