@@ -54,6 +54,15 @@ def whole(value: object, path: str, *, least: int = 0, error: type[InvalidInputE
     return value if type(value) is int else int(value)
 
 
+def seconds(value: object, path: str, *, zero: bool = False) -> float:
+    """Answer a duration: a number of seconds above 0, or from 0 on."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+        if 0 < number < float("inf") or (zero and number == 0):
+            return number
+    raise InvalidInputError.at(path, f"seconds as a number {'from 0 on' if zero else 'above 0'}", value)
+
+
 def moment(value: object, path: str, error: type[InvalidInputError] = InvalidInputError) -> int:
     """Answer the milliseconds since 1970 of an int or an aware datetime."""
     if isinstance(value, datetime):

@@ -15,6 +15,7 @@ from jido_tortoise import seams
 from jido_tortoise.agents.models import JidoCheckpoint
 from jido_tortoise.database import Db, resolve
 from jido_tortoise.errors import SchemaError, StorageError
+from jido_tortoise.recording.listening import connections
 from jido_tortoise.schema import verify
 from jido_tortoise.schema.execute import run
 from jido_tortoise.schema.locks import lock_file
@@ -201,6 +202,8 @@ async def _postgres(db: Db) -> AsyncIterator[Finding]:
     cure = "synchronous_commit = on: a crash of the server else costs writes that were acknowledged"
     yield _judged("synchronous_commit", commit, commit == "off", "advice", cure)
     yield _pool(db.root, most)
+    if listening := connections(db.root):
+        yield Finding("listening", f"{listening} connection beside the pool, while somebody follows a recorded session")
 
 
 def _isolation(value: str) -> Finding:

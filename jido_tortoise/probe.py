@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from jido_tortoise.database import Db, fetch, in_thread
 from jido_tortoise.errors import SchemaError
@@ -70,6 +71,23 @@ async def check(db: Db, expected: Columns) -> None:
         SchemaError: Tables are missing, older than this library, or somebody else's; the message names the cure.
     """
     refuse(db, compare_columns(expected, await read_columns(db, expected)))
+
+
+#: Which tables of which schemas of a connection are known to be there; a tuple of names for each family.
+_known: WeakKeyDictionary[Any, set[tuple[str | None, tuple[str, ...]]]] = WeakKeyDictionary()
+
+
+async def check_once(db: Db, expected: Columns) -> None:
+    """Check a connection the first time that it is asked for these tables.
+
+    Raises:
+        SchemaError: As `check` does; then the next call looks again.
+    """
+    known = _known.get(db.root)
+    place = (db.schema, tuple(expected))
+    if known is None or place not in known:
+        await check(db, expected)
+        _known.setdefault(db.root, set()).add(place)
 
 
 def refuse(db: Db, problems: Iterable[Problem]) -> None:

@@ -2,6 +2,8 @@
 
 from jido_tortoise_testing.fixtures import (
     jido,
+    jido_adk,
+    jido_adk_factories,
     jido_backend,
     jido_clock,
     jido_db,
@@ -31,6 +33,8 @@ from jido_tortoise_testing.plugin import (
 
 __all__ = [
     "jido",
+    "jido_adk",
+    "jido_adk_factories",
     "jido_backend",
     "jido_clock",
     "jido_db",

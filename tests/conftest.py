@@ -216,5 +216,6 @@ async def make_tables(database: Database, families: tuple[str, ...] = ("agents",
     """Make our tables by the frozen DDL, as an upgrade would."""
     from jido_tortoise.schema import ddl
 
-    for family in families:
-        await database.client.execute_script(ddl(family, database.dialect, version=1))
+    script = "".join(ddl(family, database.dialect, version=1) for family in families)
+    # On SQLite each statement would else be a transaction, and wait for the disk.
+    await database.client.execute_script(f"BEGIN;{script}COMMIT;" if database.dialect == "sqlite" else script)

@@ -47,9 +47,9 @@ class Blank:
         """Tell whether each of these fields is plainly what it must be."""
         return self._plain.issuperset(zip(tree, map(type, tree.values()), strict=True))
 
-    def make(self, given: Tree) -> Any:
-        """Make an object of fields that fit."""
-        fields = {**self.defaults, **given}
+    def make(self, given: Tree, **defaults: Any) -> Any:
+        """Make an object of fields that fit, and of defaults that are objects of their own."""
+        fields = {**self.defaults, **defaults, **given}
         for name in self.fresh:
             if name not in given:
                 fields[name] = type(fields[name])()
@@ -123,15 +123,14 @@ def _made(tree: Tree) -> Event:
     tree["actions"] = _actions(tree["actions"])
     if not _EVENT.fits({name: tree[name] for name in tree.keys() - others} if others else tree):
         return Event.model_validate(tree)
-    event: Event = _EVENT.make(tree)
-    if "node_info" not in others:
-        event.__dict__["node_info"] = _NODE.make({})
-    return event
+    made: Event = _EVENT.make(tree, node_info=_NODE.make({}))
+    return made
 
 
 @cache
 def _validator(name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(Event.model_fields[name].annotation)
+    annotation: Any = Event.model_fields[name].annotation
+    return TypeAdapter(annotation)
 
 
 def _content(tree: Any) -> Any:

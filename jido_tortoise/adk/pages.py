@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 from jido_tortoise import checks, codec, telemetry, times
@@ -15,6 +12,7 @@ from jido_tortoise.adk import care_statements, routing, rows
 from jido_tortoise.adk.rows import SessionRow
 from jido_tortoise.adk.values import Session
 from jido_tortoise.codec import text
+from jido_tortoise.cursors import cursor_at, place_of
 from jido_tortoise.database import Db
 from jido_tortoise.errors import CorruptRowError, InvalidInputError
 from jido_tortoise.journal.run import run
@@ -81,7 +79,7 @@ class SessionPages:
         checks.whole(limit, "limit", least=1)
         given = None if where is None else codec.dump_map(_conditions(where), path="where")
         bound = (app_name, user_id, _iso(updated_after), _iso(updated_before), given, bool(newest_first))
-        place_at, place_id = (None, None) if after is None else _place_of(after, bound)
+        place_at, place_id = (None, None) if after is None else place_of(after, bound)
         wished = {
             "user": user_id is not None,
             "after": updated_after is not None,
@@ -163,26 +161,7 @@ def _moment(place: str | None, db: Db) -> Any:
 
 def _cursor(row: tuple[Any, ...], bound: tuple[Any, ...]) -> str:
     moment, pk_id = row[6], row[-1]
-    place = [str(moment) if isinstance(moment, str) else _iso(moment), pk_id]
-    return base64.urlsafe_b64encode(json.dumps([*place, _seal(place, bound)]).encode()).decode()
-
-
-def _place_of(cursor: object, bound: tuple[Any, ...]) -> tuple[str, int]:
-    try:
-        moment, pk_id, seal = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise _no_cursor(cursor) from error
-    if seal != _seal([moment, pk_id], bound):
-        raise _no_cursor(cursor)
-    return moment, pk_id
-
-
-def _seal(place: list[Any], bound: tuple[Any, ...]) -> str:
-    return sha256(json.dumps([place, bound]).encode()).hexdigest()[:16]
-
-
-def _no_cursor(cursor: object) -> InvalidInputError:
-    return InvalidInputError.at("after", "the `next` of a page with the same filters and order", cursor)
+    return cursor_at([moment if isinstance(moment, str) else _iso(moment), pk_id], bound)
 
 
 # -- answers ------------------------------------------------------------------------------------------------------

@@ -102,9 +102,11 @@ def encode_event(event: Event, dialect: Dialect) -> EventRow:
         *texts,
         _content_text(event.content),
         codec.dump_map(actions_tree(event.actions, delta), path="event.actions"),
-        *(_map_text(getattr(event, name), f"event.{name}") for name in MAPS),
-        *(bool(getattr(event, name)) for name in FLAGS),
-        codec.dumps(list(event.long_running_tool_ids), path="event.long_running_tool_ids"),
+        *[None if getattr(event, name) is None else _map_text(event, name) for name in MAPS],
+        bool(event.partial),
+        bool(event.turn_complete),
+        bool(event.interrupted),
+        _ids_text(event.long_running_tool_ids) if event.long_running_tool_ids else "[]",
         stored_time(check_moment(event.timestamp, "event.timestamp"), dialect),
         codec.dump_map(extra, path="event.extra") if extra else "{}",
     ]
@@ -119,14 +121,19 @@ def _content_text(content: Content | None) -> str | None:
     return codec.dump_map(content_tree(content), path="event.content")
 
 
-def _map_text(value: Any, path: str) -> str | None:
-    return None if value is None else codec.dump_map(checks.string_map(value, path), path=path)
+def _map_text(event: Event, name: str) -> str:
+    path = f"event.{name}"
+    return codec.dump_map(checks.string_map(getattr(event, name), path), path=path)
+
+
+def _ids_text(ids: Sequence[str]) -> str:
+    return codec.dumps(list(ids), path="event.long_running_tool_ids")
 
 
 def _texts(event: Event) -> tuple[list[str | None], dict[str, Any]]:
     """Answer the columns of the texts, and the row's `extra` with those that no column can hold."""
     extra = dict(event.extra)
-    for name in _OURS:
+    for name in _OURS if extra else ():
         if name in extra:
             raise InvalidInputError.at(f"event.extra.{name}", f"nothing: it is a field, event.{name}", extra[name])
     columns = []
@@ -155,18 +162,9 @@ def same_event(row: EventRow, stored: Sequence[Any]) -> bool:
     other = EventRow(*stored[1:])
     json = {"content", "actions", "extra", "long_running_tool_ids", *MAPS}
     return all(
-        _same_json(mine, theirs) if name in json else mine == theirs
+        codec.same(mine, theirs) if name in json else mine == theirs
         for name, mine, theirs in zip(EventRow._fields, row, other, strict=True)
     )
-
-
-def _same_json(one: object, other: object) -> bool:
-    if one == other or not isinstance(one, str) or not isinstance(other, str):
-        return one == other
-    try:
-        return codec.canonical(codec.loads(one)) == codec.canonical(codec.loads(other))
-    except CorruptRowError:
-        return False
 
 
 #: What a malformed row leads to, whatever is wrong with it.
@@ -200,8 +198,10 @@ def _event(row: Sequence[Any], key: Key) -> Event:
 
 
 def _made(row: Sequence[Any], content: Content | None, actions: Actions) -> Event:
-    _, id, invocation_id, author, branch, error_code, error_message, _, _, *rest = row
-    custom, usage, citation, grounding, partial, turn_complete, interrupted, tools, timestamp, extra = rest
+    # fmt: off
+    (_, id, invocation_id, author, branch, error_code, error_message, _, _, custom, usage, citation, grounding,
+     partial, turn_complete, interrupted, tools, timestamp, extra) = row
+    # fmt: on
     event = _make_event(  # without names, since twenty of them cost as much as all the rest of it
         id,
         read_time(timestamp),

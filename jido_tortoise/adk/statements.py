@@ -11,7 +11,7 @@ from functools import lru_cache
 from jido_tortoise.codec import text
 from jido_tortoise.database import Dialect
 from jido_tortoise.journal import Column, Follower, JournalTable, Touch
-from jido_tortoise.journal.statements import Statement, compiled, qualified
+from jido_tortoise.journal.statements import Statement, compiled, qualified, shown
 
 
 def _merged(old: str, delta: str) -> str:
@@ -116,9 +116,7 @@ _BESIDE = (
 
 
 def _shown(prefix: str, dialect: Dialect) -> str:
-    # As text: a codec that the host set for jsonb would decode it in its own way.
-    cast = "::text" if dialect == "postgres" else ""
-    return ", ".join(f"{prefix}{c.name}{cast if c.type == 'jsonb' else ''}" for c in SESSIONS.row)
+    return shown(SESSIONS.row, dialect, prefix)
 
 
 def _head(dialect: Dialect) -> str:

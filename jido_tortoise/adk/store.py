@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, ClassVar
 
 from jido_tortoise import checks, journal, probe, seams, telemetry, times
 from jido_tortoise.adk import routing, rows, statements
@@ -33,8 +32,6 @@ from jido_tortoise.journal.run import run
 
 #: How often a read or a write is tried when others were at work between its statements.
 _LOOKS = 4
-#: Which schemas of which connection are known to hold our tables.
-_probed: WeakKeyDictionary[Any, set[str | None]] = WeakKeyDictionary()
 
 
 class AdkSessionStore(SessionPages, SessionCare):
@@ -51,6 +48,11 @@ class AdkSessionStore(SessionPages, SessionCare):
 
     __slots__ = ("connection", "schema", "timeout")
 
+    #: What it can beyond create, get, list, delete, append and the user's state; for the contract suite of the toolkit.
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"check_stale", "pages", "prune", "delete_invocation", "copy", "rewind"}
+    )
+
     def __init__(self, connection: str | None = None, schema: str | None = None, timeout: float | None = None) -> None:
         self.connection = connection
         self.schema = None if schema is None else checks.text(schema, "schema")
@@ -62,10 +64,7 @@ class AdkSessionStore(SessionPages, SessionCare):
     async def connected(self) -> Db:
         """Answer the connection, once it is known to have our tables; for what is built on the store."""
         db = resolve(self.connection, AdkSession, schema=self.schema, timeout=self.timeout)
-        known = _probed.get(db.root)
-        if known is None or self.schema not in known:
-            await probe.check(db, COLUMNS)
-            _probed.setdefault(db.root, set()).add(self.schema)
+        await probe.check_once(db, COLUMNS)
         return db
 
     # -- writing --------------------------------------------------------------------------------------------------

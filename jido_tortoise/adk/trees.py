@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jido_tortoise.adk.making import maker
@@ -59,7 +59,8 @@ def _part_tree(part: Part) -> Tree:
 
 def content_of(tree: Mapping[str, Any]) -> Content:
     """Make the message of a tree."""
-    parts = tuple([_part(part) for part in tree.get("parts") or ()])
+    given: Sequence[Any] = tree.get("parts") or ()
+    parts = (_part(given[0]),) if len(given) == 1 else tuple([_part(part) for part in given])
     return _make_content(tree.get("role"), parts, {} if tree.keys() <= _CONTENT else _beside(tree, _CONTENT))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, final, overload
-from weakref import WeakKeyDictionary
 
 from jido_tortoise import checks, codec, journal, probe, seams, telemetry
 from jido_tortoise.agents import keys, rules, statements
@@ -24,7 +23,7 @@ from jido_tortoise.agents.storage import (
     ThreadWrite,
 )
 from jido_tortoise.agents.thread import Entry, Thread
-from jido_tortoise.database import Db, all_rows, fetch, in_thread, resolve, transaction
+from jido_tortoise.database import Db, resolve, transaction
 from jido_tortoise.driver_errors import ConstraintError
 from jido_tortoise.errors import (
     AlreadyExistsError,
@@ -36,6 +35,7 @@ from jido_tortoise.errors import (
     shown,
 )
 from jido_tortoise.journal import Append, Head, Refused, Sibling, Written
+from jido_tortoise.journal.run import run
 from jido_tortoise.journal.statements import Statement
 
 _CAPABILITIES: frozenset[Capability] = frozenset(
@@ -43,8 +43,6 @@ _CAPABILITIES: frozenset[Capability] = frozenset(
 )
 #: How often a write is tried when a second look finds nothing that refuses it: others were at work in between.
 _LOOKS = 3
-#: Which schemas of which connection are known to hold our tables.
-_probed: WeakKeyDictionary[Any, set[str | None]] = WeakKeyDictionary()
 
 
 class TortoiseStorage:
@@ -85,10 +83,7 @@ class TortoiseStorage:
 
     async def _db(self) -> Db:
         db = resolve(self.connection, JidoCheckpoint, schema=self.schema, timeout=self.timeout)
-        known = _probed.get(db.root)
-        if known is None or self.schema not in known:
-            await probe.check(db, COLUMNS)
-            _probed.setdefault(db.root, set()).add(self.schema)
+        await probe.check_once(db, COLUMNS)
         return db
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
@@ -376,7 +371,7 @@ class TortoiseStorage:
         values |= {"after_ms": after_ms, "after_hash": after_hash}
         with telemetry.operation("list_checkpoints", agent_type=agent_type) as span:
             db = await self._db()
-            rows = await _all(db, statements.page(filters, after is not None, db.schema, db.dialect), values)
+            rows = await run(db, statements.page(filters, after is not None, db.schema, db.dialect), values)
             span.set(count=min(len(rows), limit))
         return _page(rows, limit, agent_type, partition)
 
@@ -590,13 +585,5 @@ def _info(row: Any) -> CheckpointInfo:
 
 
 async def _one(db: Db, statement: Statement, values: Mapping[str, Any], *, write: bool = False) -> Any:
-    rows = await _all(db, statement, values, write=write)
+    rows = await run(db, statement, values, write=write)
     return rows[0] if rows else None
-
-
-async def _all(db: Db, statement: Statement, values: Mapping[str, Any], *, write: bool = False) -> list[Any]:
-    if db.dialect == "postgres":
-        return await fetch(db, statement.sql, statement.args(values), savepoint=write)
-
-    given = dict(values)
-    return await in_thread(db, lambda connection: all_rows(connection, statement.sql, given), write=write)

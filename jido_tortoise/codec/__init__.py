@@ -25,6 +25,7 @@ there, and only there, a dict with string keys comes back in another order. An o
 back as two. Classes come from `register` alone: nothing is pickled, imported by a stored name, or evaluated.
 """
 
+from jido_tortoise.codec.compare import same
 from jido_tortoise.codec.decode import from_fields, loads, loads_each, loads_raw
 from jido_tortoise.codec.encode import MAX_BYTES, MAX_DEPTH, canonical, dump_map, dump_maps, dumps, to_fields
 from jido_tortoise.codec.registry import register
@@ -43,5 +44,6 @@ __all__ = [
     "loads_each",
     "loads_raw",
     "register",
+    "same",
     "to_fields",
 ]

@@ -47,16 +47,21 @@ async def append(
 async def _refusal(db: Db, table: JournalTable, request: Append, sibling: Sibling | None) -> Refused:
     # A second look: a sub-select in the same statement would see the snapshot from before the row lock was waited for.
     backend = _backend(db)
-    head = await read_head(db, table, request.key)
-    found = await backend.find_rows(db, table, request)
+    looked = await backend.look(db, table, request)
+    width = len(table.head_columns)
+    head = _head(looked[0][:width])
+    found = [row[width:] for row in looked if row[width] is not None]
     lock = None if sibling is None else await backend.read_lock(db, table, request, sibling)
     return Refused(head, found, lock)
 
 
 async def read_head(db: Db, table: JournalTable, key: Key) -> Head | None:
     """Read the head alone; None when there is none."""
-    row = await _backend(db).read_head(db, table, key)
-    if row is None:
+    return _head(await _backend(db).read_head(db, table, key))
+
+
+def _head(row: Row | None) -> Head | None:
+    if row is None or row[0] is None:
         return None
     counter, oldest, *values, created_at, updated_at = row
     return Head(counter=counter, oldest=oldest, values=tuple(values), created_at=created_at, updated_at=updated_at)

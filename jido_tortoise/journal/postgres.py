@@ -48,11 +48,9 @@ def _append_values(table: JournalTable, request: Append, *, lone: bool = False) 
     return values
 
 
-async def find_rows(db: Db, table: JournalTable, request: Append) -> list[tuple[Any, ...]]:
-    """Read those of the request's rows that are stored, by their ids."""
-    if not request.count:
-        return []
-    return await _rows(db, statements.find_rows(table, db.schema, "postgres"), _append_values(table, request))
+async def look(db: Db, table: JournalTable, request: Append) -> list[tuple[Any, ...]]:
+    """Read the head, and beside it those of the request's rows that are stored, by their ids."""
+    return await _rows(db, statements.look(table, db.schema, "postgres"), _append_values(table, request))
 
 
 async def read_lock(db: Db, table: JournalTable, request: Append, sibling: Sibling) -> tuple[Any, ...] | None:

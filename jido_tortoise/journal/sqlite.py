@@ -62,7 +62,7 @@ def _append(
     head = _one_calling(connection, functions, sql, values)
     if head is None:
         raise _NotThereError
-    counter, oldest, created_at, updated_at = head
+    counter, oldest, created_at, updated_at, *_ = head
     if request.count:
         first = counter - request.count + table.first
         numbered = zip(range(first, first + request.count), *request.columns, strict=True)
@@ -88,12 +88,10 @@ def _append_values(table: JournalTable, request: Append) -> dict[str, Any]:
     return values | {"n": request.count, "expected": request.expected, "identity": request.identity, "now": request.now}
 
 
-async def find_rows(db: Db, table: JournalTable, request: Append) -> list[Row]:
-    """Read those of the request's rows that are stored, by their ids."""
+async def look(db: Db, table: JournalTable, request: Append) -> list[Row]:
+    """Read the head, and beside it those of the request's rows that are stored, by their ids."""
     ids = json.dumps(list(request.columns[0]))
-    return await _read(
-        db, statements.find_rows(table, None, "sqlite").sql, _key_values(table, request.key) | {"ids": ids}
-    )
+    return await _read(db, statements.look(table, None, "sqlite").sql, _key_values(table, request.key) | {"ids": ids})
 
 
 async def read_lock(db: Db, table: JournalTable, request: Append, sibling: Sibling) -> Row | None:

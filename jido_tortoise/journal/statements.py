@@ -91,7 +91,10 @@ def append(
     if variant not in ("check", "check_first", "look"):
         parts.append(f"w AS ({_insert_row(table) if lone else _insert_rows(table)})")
     parts += _follow(followers)
-    last = "SELECT h.*, s.* FROM h LEFT JOIN s ON true" if sibling is not None else "SELECT * FROM h"
+    answer = f"h.counter, h.{table.oldest}, h.{table.created_at.name}, h.{table.updated_at.name}"
+    last = f"SELECT {answer}, s.* FROM h LEFT JOIN s ON true" if sibling is not None else f"SELECT {answer} FROM h"
+    # A part that only reads is not run unless somebody asks for it.
+    last += "".join(f" CROSS JOIN (SELECT count(*) FROM f_{f.name}) AS n_{f.name}" for f in followers if f.only_reads)
     sql = f"WITH {', '.join(parts)} {last}".replace("{schema}", qualified(schema))
     others = (*((sibling,) if sibling else ()), *followers)
     return compiled(sql, (*_parameters(table), *(param for other in others for param in other.params)))
@@ -188,7 +191,8 @@ def _moved(table: JournalTable, dialect: Dialect) -> str:
 
 def _returned(table: JournalTable, prefix: str = "") -> str:
     times = f"{prefix}{table.created_at.name}, {prefix}{table.updated_at.name}"
-    return f"{prefix}{table.counter} AS counter, {prefix}{table.oldest}, {times}"
+    told = "".join(f", {prefix}{name}" for name in table.told)
+    return f"{prefix}{table.counter} AS counter, {prefix}{table.oldest}, {times}{told}"
 
 
 def _insert_row(table: JournalTable) -> str:
@@ -245,8 +249,7 @@ def _beside_head(sql: str) -> str:
 @lru_cache(maxsize=64)
 def read_head(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
     """Read the head alone."""
-    columns = [_shown(Column(name, _type_of(table, name)), dialect) for name in table.head_columns]
-    sql = f"SELECT {', '.join(columns)} FROM {{schema}}{table.head} WHERE {_key_is(table)}"
+    sql = f"SELECT {_shown_head(table, dialect)} FROM {{schema}}{table.head} WHERE {_key_is(table)}"
     return _finished(sql, table, schema, dialect)
 
 
@@ -261,13 +264,15 @@ def read_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Stat
 
 
 @lru_cache(maxsize=64)
-def find_rows(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
-    """Read the rows with these ids, in the order of their numbers."""
+def look(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
+    """Read the head, and beside it the rows with these ids, in order; of what is missing, NULLs."""
     row_id = table.row[0].name
     given = f"= ANY(:rows_{row_id})" if dialect == "postgres" else "IN (SELECT value FROM json_each(:ids))"
     sql = (
-        f"SELECT {_shown_row(table, dialect)} FROM {{schema}}{table.rows}"
-        f" WHERE {_row_is(table)} AND {row_id} {given} ORDER BY {table.number}"
+        f"SELECT {_shown_head(table, dialect, 't.')}, {_shown_row(table, dialect, 'r.')} FROM (SELECT 1) AS one"
+        f" LEFT JOIN {{schema}}{table.head} AS t ON {_key_is(table, 't.')}"
+        f" LEFT JOIN {{schema}}{table.rows} AS r ON {_row_is(table, 'r.')} AND r.{row_id} {given}"
+        f" ORDER BY r.{table.number}"
     )
     return _finished(sql, table, schema, dialect)
 
@@ -413,13 +418,19 @@ def _type_of(table: JournalTable, name: str) -> str:
     return next((c.type for c in known if c.name == name), "bigint")
 
 
-def _shown(column: Column, dialect: Dialect) -> str:
+def shown(columns: Iterable[Column], dialect: Dialect, prefix: str = "") -> str:
+    """Answer columns as a SELECT reads them."""
     # As text: a codec that the host set for jsonb would decode it in its own way.
-    return f"{column.name}::text" if column.type == "jsonb" and dialect == "postgres" else column.name
+    casts = {"jsonb": "::text"} if dialect == "postgres" else {}
+    return ", ".join(f"{prefix}{c.name}{casts.get(c.type, '')}" for c in columns)
 
 
-def _shown_row(table: JournalTable, dialect: Dialect) -> str:
-    return ", ".join([table.number, *(_shown(c, dialect) for c in table.row)])
+def _shown_head(table: JournalTable, dialect: Dialect, prefix: str = "") -> str:
+    return shown([Column(name, _type_of(table, name)) for name in table.head_columns], dialect, prefix)
+
+
+def _shown_row(table: JournalTable, dialect: Dialect, prefix: str = "") -> str:
+    return shown([Column(table.number, "bigint"), *table.row], dialect, prefix)
 
 
 def _names(columns: Iterable[Column]) -> str:

@@ -60,6 +60,8 @@ class Follower:
     #: SQL by dialect; `h` is the head after the append, and `{after}` a condition that must stand in its WHERE. Returns
     #: something.
     write: Mapping[str, str]
+    #: Whether it writes nothing, but calls a function.
+    only_reads: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +90,8 @@ class JournalTable:
     updated_at: Column = Column("updated_at_ms", "bigint")
     #: The first number: 0 or 1.
     first: int = 0
+    #: More head columns that `h` has, for followers on PostgreSQL.
+    told: tuple[str, ...] = ()
     #: The head's column with a generated number that no other head ever had, where there is one.
     identity: str | None = None
     #: The names of the key's columns in the rows, where they differ.

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from jido_tortoise import checks, seams, times
 from jido_tortoise.codec.text import is_clean
@@ -26,6 +26,7 @@ from jido_tortoise.recording.statuses import (
 )
 
 Map = Mapping[str, Any]
+V = TypeVar("V")
 
 _AS_CREATED = datetime.min.replace(tzinfo=UTC)
 
@@ -235,6 +236,14 @@ class Artifact:
         return self.deleted_at is not None
 
 
+def restored(cls: type[V], fields: Map) -> V:
+    """Make a value of what is stored, which nobody checks again: a newer version may have other rules."""
+    value = cls.__new__(cls)
+    for name, field_ in fields.items():
+        object.__setattr__(value, name, field_)
+    return value
+
+
 # -- parts --------------------------------------------------------------------------------------------------------
 
 
@@ -248,8 +257,18 @@ def _later(moment: datetime) -> datetime:
 
 
 def _texts(value: object, of: str, required: Iterable[str], optional: Iterable[str] = ()) -> None:
-    for name in (*required, *(name for name in optional if getattr(value, name) is not None)):
-        _set(value, name, checks.text(getattr(value, name), f"{of}.{name}", InvalidRecordError))
+    for name in required:
+        _text(value, of, name)
+    for name in optional:
+        if getattr(value, name) is not None:
+            _text(value, of, name)
+
+
+def _text(value: object, of: str, name: str) -> None:
+    given = getattr(value, name)
+    # A subclass of str is stored as what it says.
+    if type(given) is not str or not checks.is_text(given):
+        _set(value, name, checks.text(given, f"{of}.{name}", InvalidRecordError))
 
 
 def _maps(value: object, of: str, required: Iterable[str], optional: Iterable[str] = ()) -> None:

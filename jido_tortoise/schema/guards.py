@@ -13,25 +13,16 @@ def append_only(table: str, advice: str) -> Guard:
         advice: What the refusal says after the table's name.
     """
     name, words = f"{table}_never_change", f"{table}: {advice}"
-    make = f'CREATE TRIGGER "{name}" BEFORE UPDATE ON {{schema}}"{table}" FOR EACH ROW EXECUTE FUNCTION'
-    drop = f'DROP TRIGGER IF EXISTS "{name}" ON {{schema}}"{table}"'
-    function = f"""CREATE OR REPLACE FUNCTION {{schema}}"{name}"() RETURNS trigger
-LANGUAGE plpgsql AS $jido$
-BEGIN
-    RAISE EXCEPTION '{words}';
-END
-$jido$"""
     return Guard(
         table=table,
         name=name,
         up={
             "sqlite": (sqlite_trigger(name, table, "BEFORE UPDATE", f"SELECT RAISE(ABORT, '{words}')"),),
-            # CREATE OR REPLACE TRIGGER would need PostgreSQL 14.
-            "postgres": (function, drop, f'{make} {{schema}}"{name}"()'),
+            "postgres": postgres_trigger(name, table, "BEFORE UPDATE", f"RAISE EXCEPTION '{words}'"),
         },
         down={
             "sqlite": (without_sqlite_trigger(name),),
-            "postgres": (drop, f'DROP FUNCTION IF EXISTS {{schema}}"{name}"()'),
+            "postgres": without_postgres_trigger(name, table),
         },
     )
 
@@ -55,3 +46,24 @@ def sqlite_trigger(name: str, table: str, moment: str, body: str) -> str:
 def without_sqlite_trigger(name: str) -> str:
     """Give the statement that drops a trigger on SQLite."""
     return f'DROP TRIGGER IF EXISTS "{name}"'
+
+
+def postgres_trigger(name: str, table: str, moment: str, body: str) -> tuple[str, ...]:
+    """Give the statements that make a trigger on PostgreSQL, for each row."""
+    function = f"""CREATE OR REPLACE FUNCTION {{schema}}"{name}"() RETURNS trigger
+LANGUAGE plpgsql AS $jido$
+BEGIN
+    {body};
+END
+$jido$"""
+    make = f'CREATE TRIGGER "{name}" {moment} ON {{schema}}"{table}" FOR EACH ROW EXECUTE FUNCTION'
+    # CREATE OR REPLACE TRIGGER would need PostgreSQL 14.
+    return function, without_postgres_trigger(name, table)[0], f'{make} {{schema}}"{name}"()'
+
+
+def without_postgres_trigger(name: str, table: str) -> tuple[str, ...]:
+    """Give the statements that drop a trigger on PostgreSQL, and its function."""
+    return (
+        f'DROP TRIGGER IF EXISTS "{name}" ON {{schema}}"{table}"',
+        f'DROP FUNCTION IF EXISTS {{schema}}"{name}"()',
+    )

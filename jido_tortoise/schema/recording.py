@@ -7,7 +7,13 @@ indexes and constraints, so that either way leads to the same schema. `docs/upgr
 from __future__ import annotations
 
 from jido_tortoise.database import Dialect
-from jido_tortoise.schema.guards import append_only, sqlite_trigger, without_sqlite_trigger
+from jido_tortoise.schema.guards import (
+    append_only,
+    postgres_trigger,
+    sqlite_trigger,
+    without_postgres_trigger,
+    without_sqlite_trigger,
+)
 from jido_tortoise.schema.steps import Family, Guard, Step, all_of
 
 _STATE_1 = (
@@ -236,22 +242,21 @@ _DROP_TABLES = tuple(
 # -- what the models cannot express -------------------------------------------------------------------------------
 
 
-def _belongs(table: str, parent: str, key: str) -> Guard:
-    """A row is inserted only under a parent that is there, and deleted with it.
+def _belongs(table: str) -> Guard:
+    """A row is inserted only under a session that is there, and deleted with it.
 
     SQLite cannot add a foreign key to a table, and enforces none where the host has switched that off: there it is a
     trigger here, and `_takes_along` is the other half.
     """
-    name = f"{table}_of_{parent}"
+    name = f"{table}_of_session"
     missing = (
-        f'SELECT RAISE(ABORT, \'{name}\') WHERE NOT EXISTS (SELECT 1 FROM "{parent}" WHERE "{key}" = NEW.session_id)'
+        f"SELECT RAISE(ABORT, '{name}') WHERE NEW.\"session_id\" IS NOT NULL"
+        ' AND NOT EXISTS (SELECT 1 FROM "asm_sessions" WHERE "id" = NEW."session_id")'
     )
-    if table == "asm_artifacts":
-        missing += " AND NEW.session_id IS NOT NULL"
     foreign_key = f"""DO $jido$
 BEGIN
     ALTER TABLE {{schema}}"{table}" ADD CONSTRAINT "{name}"
-        FOREIGN KEY ("session_id") REFERENCES {{schema}}"{parent}" ("{key}") ON DELETE CASCADE;
+        FOREIGN KEY ("session_id") REFERENCES {{schema}}"asm_sessions" ("id") ON DELETE CASCADE;
 EXCEPTION WHEN duplicate_object THEN NULL;
 END
 $jido$"""
@@ -267,15 +272,28 @@ $jido$"""
     )
 
 
-def _takes_along(parent: str, key: str, *tables: str) -> Guard:
-    """What belongs to a row is deleted with it; on PostgreSQL the foreign keys do that."""
+def _takes_along(parent: str, key: str, *tables: str, everywhere: bool = False) -> Guard:
+    """What belongs to a row is deleted with it; on PostgreSQL foreign keys do that, but for what is not `everywhere`.
+
+    A foreign key would cost each append a tenth more. Events need none: an append holds the counter that it numbers
+    them by, so that who deletes the counter waits for it, and then finds them.
+    """
     name = f"{parent}_takes_along"
-    body = ";\n    ".join(f'DELETE FROM "{table}" WHERE "session_id" = OLD."{key}"' for table in tables)
+    deletes = [f'DELETE FROM {{schema}}"{table}" WHERE "session_id" = OLD."{key}"' for table in tables]
+    body = ";\n    ".join(deletes)
     return Guard(
         table=parent,
         name=name,
-        up={"sqlite": (sqlite_trigger(name, parent, "AFTER DELETE", body),), "postgres": ()},
-        down={"sqlite": (without_sqlite_trigger(name),), "postgres": ()},
+        up={
+            "sqlite": (sqlite_trigger(name, parent, "AFTER DELETE", body),),
+            "postgres": postgres_trigger(name, parent, "AFTER DELETE", f"{body};\n    RETURN NULL")
+            if everywhere
+            else (),
+        },
+        down={
+            "sqlite": (without_sqlite_trigger(name),),
+            "postgres": without_postgres_trigger(name, parent) if everywhere else (),
+        },
     )
 
 
@@ -292,13 +310,11 @@ def _index(table: str, name: str, sql: str, *dialects: Dialect) -> Guard:
 
 _GUARDS = (
     append_only("asm_events", "events are never updated; append another one"),
-    _belongs("asm_session_sequences", "asm_sessions", "id"),
-    # Of the counter, not of the session: who deletes the counter then waits for an append that holds it.
-    _belongs("asm_events", "asm_session_sequences", "session_id"),
-    _belongs("asm_runs", "asm_sessions", "id"),
-    _belongs("asm_artifacts", "asm_sessions", "id"),
+    _belongs("asm_session_sequences"),
+    _belongs("asm_runs"),
+    _belongs("asm_artifacts"),
     _takes_along("asm_sessions", "id", "asm_session_sequences", "asm_runs", "asm_artifacts"),
-    _takes_along("asm_session_sequences", "session_id", "asm_events"),
+    _takes_along("asm_session_sequences", "session_id", "asm_events", everywhere=True),
     _index(
         "asm_artifacts",
         "asm_artifacts_live_key",

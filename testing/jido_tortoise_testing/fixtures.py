@@ -17,6 +17,8 @@ from jido_tortoise_testing.settings import case_of, find, run_of, wish_of
 
 if TYPE_CHECKING:
     from jido_tortoise import Jido, TortoiseStorage
+    from jido_tortoise.adk import AdkSessionStore
+    from jido_tortoise_testing.adk_factories import AdkFactories
     from jido_tortoise_testing.clocks import Ids, VirtualClock
     from jido_tortoise_testing.factories import Factories
     from jido_tortoise_testing.faults import Faults
@@ -48,7 +50,7 @@ def jido_db_config(pytestconfig: pytest.Config, jido_models: list[str]) -> dict[
     named = find(pytestconfig, "jido_tortoise_orm")
     if named is None:
         models = {"models": {"models": jido_models, "default_connection": "default"}} if jido_models else {}
-        return {"connections": {"default": "sqlite://:memory:"}, "apps": {**models, **apps()}}
+        return {"connections": {"default": "sqlite://:memory:"}, "apps": {**models, **apps("agents", "adk")}}
     try:
         return read_config(named.text)
     except ConfigError as error:
@@ -118,6 +120,27 @@ def jido_storage(jido_db: Sandbox) -> TortoiseStorage:
 def jido(jido_db: Sandbox) -> Jido:
     """Agents on the test's own database."""
     return jido_db.jido
+
+
+@pytest.fixture
+def jido_adk(jido_db: Sandbox) -> AdkSessionStore:
+    """ADK sessions on the test's own database; a named config must have the family."""
+    from jido_tortoise.adk import AdkSessionStore
+    from jido_tortoise.schema.apps import find_homes
+
+    if "adk" not in {home.family.name for home in find_homes(jido_db.config)}:
+        raise JidoSandboxError(
+            'jido_adk needs the tables of ADK sessions: add `**jt.apps("adk")` to the config\'s "apps"'
+        )
+    return AdkSessionStore()
+
+
+@pytest.fixture
+def jido_adk_factories(jido_adk: AdkSessionStore, jido_seed: int) -> AdkFactories:
+    """Makes ADK sessions and events, from the seed; `create` stores sessions in the test's database."""
+    from jido_tortoise_testing.adk_factories import AdkFactories
+
+    return AdkFactories(jido_seed, adk=jido_adk)
 
 
 @pytest.fixture

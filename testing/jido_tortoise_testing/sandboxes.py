@@ -16,7 +16,6 @@ from tortoise.backends.base.executor import EXECUTOR_CACHE
 from tortoise.context import TortoiseContext
 
 from jido_tortoise import Jido, TortoiseStorage, apps, schema
-from jido_tortoise.agents.models import JidoCheckpoint
 from jido_tortoise.database import resolve, transaction
 from jido_tortoise.errors import AppNotRegisteredError
 from jido_tortoise.host_config import read_config
@@ -151,10 +150,11 @@ class Sandbox:
         """Delete all rows of a family of our tables, those that depend on others first.
 
         Args:
-            family: "agents".
+            family: "agents", "adk" or another one that the config has.
         """
-        tables = reversed(list(family_named(family).columns()))
-        async with transaction(resolve(None, JidoCheckpoint)) as db:
+        ours = family_named(family)
+        tables = reversed(list(ours.columns()))
+        async with transaction(resolve(None, ours.model_classes()[0])) as db:
             for table in tables:
                 await db.client.execute_query(f'DELETE FROM "{table}"')
 

@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import adk, appending, crowding, hibernating, importing, report, walking
+from tests.benchmarks import adk, adk_service, appending, crowding, hibernating, importing, report, testing, walking
 from tests.benchmarks.measure import Line
 from tests.benchmarks.places import Place, file_system, on_disk, postgres, postgres_server, sqlite
 from tests.benchmarks.setting import Size
@@ -39,6 +39,10 @@ _WHOLE: dict[str, Measure] = {
     "adk-large": adk.append_large,
     "adk-get": adk.get,
     "adk-recent": adk.recent,
+    "adk-page": adk.page,
+    "adk-service": adk_service.append,
+    "adk-load": adk_service.get,
+    "adk-turn": adk_service.turn,
 }
 #: What is measured where, by the name that `--only` looks for.
 PLAN: dict[str, dict[str, Measure]] = {
@@ -102,6 +106,9 @@ async def _measure(only: list[str], size: Size, server_url: str) -> tuple[dict[s
     if _wished(only, "import", "import"):
         _say("import")
         lines += await importing.imports(size)
+    if _wished(only, "testing", "testing"):
+        _say("testing")
+        lines += await testing.measured(size)
     return facts, lines
 
 

@@ -12,24 +12,24 @@ from tests.benchmarks.google import OWNER
 from tests.benchmarks.measure import Call, Line, Prepared, Samples, compared, counted, interleaved
 from tests.benchmarks.places import Place
 from tests.benchmarks.samples import message, state
-from tests.benchmarks.setting import Size
+from tests.benchmarks.setting import Size, fill_sessions
 
 _LARGE = 100_000
 
 
-def event(number: int, delta: dict[str, Any] | None = None) -> Event:
+def event(number: int, changes: dict[str, Any] | None = None) -> Event:
     """Answer what `google.event` answers, as ours."""
     said = Content("model", [Part(message(number % 100)["content"])])
-    return Event(author="agent", invocation_id=f"inv-{number // 4}", content=said, actions=Actions(delta or {}))
+    return Event(author="agent", invocation_id=f"inv-{number // 4}", content=said, actions=Actions(changes or {}))
 
 
-def _payload(number: int = 0) -> dict[str, Any]:
+def payload(number: int = 0) -> dict[str, Any]:
     """Answer what of an event has to be written by anybody."""
     content = {"role": "model", "parts": [{"text": message(number)["content"]}]}
-    return {"id": "e" * 36, "author": "agent", "invocation_id": "inv-1", "content": content, "actions": _delta(number)}
+    return {"id": "e" * 36, "author": "agent", "invocation_id": "inv-1", "content": content, "actions": delta(number)}
 
 
-def _delta(number: int) -> dict[str, Any]:
+def delta(number: int) -> dict[str, Any]:
     return {"turn": number, "last_tool": "find_flights"}
 
 
@@ -41,7 +41,7 @@ async def filled(store: AdkSessionStore, session_id: str, length: int, state: di
     return session
 
 
-def appends(store: AdkSessionStore, session: Session, delta: Callable[[int], dict[str, Any]] = _delta) -> Prepared:
+def appends(store: AdkSessionStore, session: Session, changes: Callable[[int], dict[str, Any]] = delta) -> Prepared:
     """Append one new event after another, each to the session that the last one answered."""
     ready: list[Event] = []
     made = 0
@@ -49,7 +49,7 @@ def appends(store: AdkSessionStore, session: Session, delta: Callable[[int], dic
     def before() -> None:
         nonlocal made
         made += 1
-        ready[:] = [event(made, delta(made))]
+        ready[:] = [event(made, changes(made))]
 
     async def call() -> None:
         nonlocal session
@@ -76,14 +76,14 @@ async def append(place: Place, size: Size) -> list[Line]:
         database = await stack.enter_async_context(google.database_service(place))
         ours = {f"ours {n}": appends(store, await filled(store, f"long-{n}", n)) for n in (0, long)}
         theirs = {
-            f"D {n}": google.appends(database, await google.filled(database, f"long-{n}", n), _delta) for n in (0, long)
+            f"D {n}": google.appends(database, await google.filled(database, f"long-{n}", n), delta) for n in (0, long)
         }
-        contenders: dict[str, Call | Prepared] = {"insert": peers.insert(place, _payload()), **ours, **theirs}
+        contenders: dict[str, Call | Prepared] = {"insert": peers.insert(place, payload()), **ours, **theirs}
         contenders["ours, no delta"] = appends(store, await filled(store, "still", 0), lambda _: {})
         contenders["ours, three scopes"] = appends(store, await filled(store, "scopes", 0), _in_three_scopes)
         if place.dialect == "sqlite":
             own = await stack.enter_async_context(google.sqlite_service())
-            contenders["S"] = google.appends(own, await google.filled(own, "long-0", 0), _delta)
+            contenders["S"] = google.appends(own, await google.filled(own, "long-0", 0), delta)
         await place.settle()
         samples = await interleaved(contenders, size.times(200))
         counts = (
@@ -105,13 +105,13 @@ def _appended(place: Place, samples: Samples, long: int) -> list[Line]:
         if place.dialect == "postgres":
             bound = place.bound(1.5)
             lines.append(compared(f"{work}, session of {length:,}", place.name, samples, ours, "insert", bound))
-        lines.append(_faster(f"{work}, session of {length:,}, against D", place, samples, ours, f"D {length}", least))
+        lines.append(faster(f"{work}, session of {length:,}, against D", place, samples, ours, f"D {length}", least))
     if place.dialect == "sqlite":
-        lines.append(_faster(f"{work}, against S", place, samples, "ours 0", "S", 3.5))
+        lines.append(faster(f"{work}, against S", place, samples, "ours 0", "S", 3.5))
     return lines
 
 
-def _faster(work: str, place: Place, samples: Samples, ours: str, theirs: str, least: float) -> Line:
+def faster(work: str, place: Place, samples: Samples, ours: str, theirs: str, least: float) -> Line:
     """Make the line of something that must be so many times as fast as google's (D: Database-, S: Sqlite-)."""
     bound = place.bound(round(1 / least, 3))
     return compared(work, place.name, samples, ours, theirs, bound)
@@ -138,10 +138,10 @@ async def append_large(place: Place, size: Size) -> list[Line]:
     store, large = AdkSessionStore(), state(_LARGE)
     async with google.database_service(place) as database:
         contenders: dict[str, Call | Prepared] = {
-            "insert": peers.insert(place, _payload()),
+            "insert": peers.insert(place, payload()),
             "upsert": peers.upsert(place, large),
             "ours": appends(store, await filled(store, "large", 0, large)),
-            "D": google.appends(database, await google.filled(database, "large", 0, large), _delta),
+            "D": google.appends(database, await google.filled(database, "large", 0, large), delta),
         }
         await place.settle()
         samples = await interleaved(contenders, size.times(100))
@@ -149,7 +149,7 @@ async def append_large(place: Place, size: Size) -> list[Line]:
     work = "append_event, 100 KB of state"
     return [
         compared(work, place.name, samples, "ours", "insert", bound),
-        _faster(f"{work}, against D", place, samples, "ours", "D", 4.5 if place.dialect == "postgres" else 8),
+        faster(f"{work}, against D", place, samples, "ours", "D", 4.5 if place.dialect == "postgres" else 8),
         compared("  (against the upsert of the state)", place.name, samples, "ours", "upsert"),
     ]
 
@@ -173,7 +173,7 @@ async def get(place: Place, size: Size) -> list[Line]:
         samples = await interleaved(contenders, size.times(40))
     work = f"get_session of {length:,}"
     return [
-        _faster(f"{work}, against D", place, samples, "ours", "D", 5),
+        faster(f"{work}, against D", place, samples, "ours", "D", 5),
         *([compared(f"  ({work}, against S)", place.name, samples, "ours", "S")] if "S" in samples else []),
     ]
 
@@ -198,3 +198,26 @@ async def recent(place: Place, size: Size) -> list[Line]:
         compared(f"{work} / of {lengths[0]}", place.name, samples, long, short, place.bound(1.15)),
         compared(f"  ({work}, against D of {lengths[0]})", place.name, samples, long, "D"),
     ]
+
+
+async def page(place: Place, size: Size) -> list[Line]:
+    """The first page of an app's sessions, and of a user's, of 100 and of 10,000."""
+    store, counts = AdkSessionStore(), (size.of(100), size.of(10_000))
+    for count in counts:
+        await fill_sessions(place, f"app-{count}", count)
+    await place.settle()
+    contenders = {f"app {n}": _page(store, n) for n in counts} | {
+        f"user {n}": _page(store, n, "user-7") for n in counts
+    }
+    samples = await interleaved(contenders, size.times(150))
+    few, many = counts
+    work = f"first page of {many:,} sessions / of {few}"
+    return [
+        compared(f"{work}, of the app", place.name, samples, f"app {many}", f"app {few}", place.bound(1.15)),
+        compared(f"{work}, of a user", place.name, samples, f"user {many}", f"user {few}", place.bound(1.15)),
+    ]
+
+
+def _page(store: AdkSessionStore, count: int, user_id: str | None = None) -> Call:
+    # No more than the few have, so that both read as many.
+    return lambda: store.page_sessions(app_name=f"app-{count}", user_id=user_id, limit=10)

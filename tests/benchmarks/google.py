@@ -49,11 +49,11 @@ def _kinds() -> tuple[Any, Any, Any]:
     return Event, EventActions, types
 
 
-def event(number: int, delta: dict[str, Any] | None = None) -> Any:
+def event(number: int, changes: dict[str, Any] | None = None) -> Any:
     """Make a google Event that says a message and changes the state."""
     made, actions, types = _kinds()
     said = types.Content(role="model", parts=[types.Part(text=message(number % 100)["content"])])
-    does = actions(state_delta=delta or {})
+    does = actions(state_delta=changes or {})
     return made(author="agent", invocation_id=f"inv-{number // 4}", content=said, actions=does)
 
 
@@ -65,7 +65,7 @@ async def filled(service: Any, session_id: str, length: int, state: dict[str, An
     return session
 
 
-def appends(service: Any, session: Any, delta: Callable[[int], dict[str, Any]]) -> Prepared:
+def appends(service: Any, session: Any, changes: Callable[[int], dict[str, Any]]) -> Prepared:
     """Append one new event after another to a session in hand, each made before the clock starts."""
     ready: list[Any] = []
     made = 0
@@ -73,7 +73,7 @@ def appends(service: Any, session: Any, delta: Callable[[int], dict[str, Any]]) 
     def before() -> None:
         nonlocal made
         made += 1
-        ready[:] = [event(made, delta(made))]
+        ready[:] = [event(made, changes(made))]
 
     return Prepared(lambda: service.append_event(session, ready[0]), before)
 

@@ -17,10 +17,16 @@ Samples = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A call that needs something made ready each time, which is not timed."""
+    """A call that needs something made ready each time, which is not timed, and is awaited when it can be."""
 
     call: Call
     before: Callable[[], object]
+
+    async def ready(self) -> None:
+        """Make it ready."""
+        made = self.before()
+        if isinstance(made, Awaitable):
+            await made
 
 
 _WARM_UP = 5
@@ -78,7 +84,7 @@ async def interleaved(contenders: Mapping[str, Call | Prepared], rounds: int) ->
 
 async def _timed(contender: Call | Prepared) -> float:
     if isinstance(contender, Prepared):
-        contender.before()
+        await contender.ready()
     call = contender.call if isinstance(contender, Prepared) else contender
     before = perf_counter_ns()
     await call()

@@ -25,6 +25,19 @@ SELECT :thread, i, printf('entry_%036d', i), 1715000000000 + i, 'message',
     json_object('role', 'user', 'content', hex(randomblob(112)), 'turn', i), json_object('request_id', 'req_' || i)
 FROM numbers
 """
+_SESSIONS = """
+INSERT INTO adk_sessions (app_name, user_id, id, state, rev, first_seq, extra, inserted_at, updated_at)
+"""
+_SESSIONS_ON_POSTGRES = """
+SELECT $1::text, 'user-' || i % 10, 'session-' || i, '{"turn": 7}', 0, 0, '{}', now(), now() - i * interval '1 minute'
+FROM generate_series(1, $2::bigint) AS i
+"""
+_SESSIONS_ON_SQLITE = """
+WITH RECURSIVE numbers (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < :length)
+SELECT :app, 'user-' || i % 10, 'session-' || i, '{"turn": 7}', 0, 0, '{}', '2026-05-17 09:30:00.000000+00:00',
+    strftime('%Y-%m-%d %H:%M:%f000+00:00', 1778999999 - i * 60, 'unixepoch')
+FROM numbers
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +66,12 @@ async def fill(place: Place, thread_id: str, length: int) -> None:
     values = {"thread": thread_id, "length": length}
     async with place.client.acquire_connection() as raw:
         await raw.execute_fetchall(_ROWS + _ON_SQLITE, values)
+
+
+async def fill_sessions(place: Place, app_name: str, count: int) -> None:
+    """Make sessions of ten users by SQL, fast."""
+    if place.dialect == "postgres":
+        await place.run(_SESSIONS + _SESSIONS_ON_POSTGRES, app_name, count)
+        return
+    async with place.client.acquire_connection() as raw:
+        await raw.execute_fetchall(_SESSIONS + _SESSIONS_ON_SQLITE, {"app": app_name, "length": count})

@@ -43,7 +43,26 @@ _PROMISED = [
     ("get_session of", "SQLite FULL", 1),
     ("num_recent_events=20", "PostgreSQL", 1),
     ("num_recent_events=20", "SQLite FULL", 1),
+    *(
+        (work, database, 1)
+        for database in ("PostgreSQL", "SQLite FULL")
+        for work in (
+            "TortoiseSessionService, append_event",
+            "TortoiseSessionService, get_session of 10, against D",
+            "TortoiseSessionService, get_session of 10, again after",
+            "Runner's turn of 4 events",
+            "first page of 100 sessions / of 10, of the app",
+            "first page of 100 sessions / of 10, of a user",
+        )
+    ),
     ("import jido_tortoise", "", 1),
+    ("server ready", "PostgreSQL, no disk", 1),
+    ("sandbox, against tortoise_test_context", "SQLite memory", 1),
+    ("cleaning, against BEGIN and ROLLBACK", "PostgreSQL, no disk", 1),
+    ("10 tests", "SQLite memory", 1),
+    ("10 tests", "PostgreSQL, no disk", 1),
+    ("unused plugin", "", 2),
+    ("history of", "", 1),
 ]
 #: One worker runs them all, or each would measure everything.
 pytestmark = pytest.mark.xdist_group("benchmarks")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +19,7 @@ from jido_tortoise.errors import ConflictError
 from jido_tortoise_testing.faults.places import beside
 from jido_tortoise_testing.history import History, HistoryError, Operation, find_anomalies
 from tests.conftest import Database, opened
-
-Log = list[str]
-Final = dict[str, Log]
-
-
-def _simulated(seed: int, size: int) -> tuple[list[Operation], Final]:
-    """Make a sound history of overlapping calls: each takes effect at one moment between its call and its answer."""
-    rng = random.Random(seed)
-    final: Final = {f"t{n}": [] for n in range(2)}
-    ids, operations = count(), []
-    for number in range(size):
-        effect = number * 10
-        facts: dict[str, Any] = {"process": f"p{number % 6}", "key": f"t{rng.randrange(2)}"}
-        facts |= {"invoked": effect - rng.randrange(1, 40), "returned": effect + rng.randrange(1, 40)}
-        log = final[facts["key"]]
-        if rng.random() < 0.4:
-            operations.append(Operation(action="read", outcome="ok", ids=tuple(log), **facts))
-            continue
-        facts |= {"ids": tuple(f"e{next(ids)}" for _ in range(rng.randint(1, 3))), "action": "append"}
-        facts["expected"] = rng.choice([None, len(log), len(log), max(0, len(log) - 1)])
-        if facts["expected"] not in (None, len(log)):
-            operations.append(Operation(outcome="failed", **facts))
-            continue
-        log += facts["ids"]
-        unknown = rng.random() < 0.05
-        told = {"outcome": "unknown", "returned": None} if unknown else {"outcome": "ok", "rev": len(log)}
-        operations.append(Operation(**facts | told))
-    return operations, final
+from tests.toolkit.histories import Final, simulated
 
 
 def _one(operations: list[Operation], wanted: Callable[[Operation], bool], at: float = 0.5) -> int:
@@ -173,7 +144,7 @@ _ZOO: dict[str, tuple[Callable[[list[Operation], Final], None], str]] = {
 
 def test_sound_histories_are_blamed_for_nothing() -> None:
     """No false alarm in 200 histories with overlapping calls, refusals and unknown outcomes."""
-    found = [anomaly for seed in range(200) for anomaly in find_anomalies(*_simulated(seed, 300))]
+    found = [anomaly for seed in range(200) for anomaly in find_anomalies(*simulated(seed, 300))]
     assert found == []
 
 
@@ -182,14 +153,14 @@ def test_a_seeded_anomaly_is_found_by_its_name(animal: str) -> None:
     """Each kind is found in each of 30 histories into which one was planted."""
     plant, kind = _ZOO[animal]
     for seed in range(30):
-        operations, final = _simulated(seed, 300)
+        operations, final = simulated(seed, 300)
         plant(operations, final)
         assert kind in {anomaly.kind for anomaly in find_anomalies(operations, final)}, f"seed {seed}"
 
 
 def test_ten_thousand_operations_take_less_than_two_seconds() -> None:
     """The check stays usable on long runs."""
-    operations, final = _simulated(1, 10_000)
+    operations, final = simulated(1, 10_000)
     began = time.perf_counter()
     assert find_anomalies(operations, final) == []
     assert time.perf_counter() - began < 2

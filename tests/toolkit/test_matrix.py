@@ -9,14 +9,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from jido_tortoise_testing.postgres import _children
 from tests.toolkit.conftest import INI, PLUGIN, TIMEOUT, Host
+from tests.toolkit.test_postgres import _alive, _eventually
 
 pytest_plugins = ["pytester"]
 
@@ -205,21 +205,9 @@ def test_kill_9_of_a_run_with_workers_leaves_nothing(host: Host, pytester: pytes
     assert _eventually(lambda: where.exists() and len(where.read_text().split()) == 2)
     (folder,) = {Path(parse_qs(urlsplit(url).query)["host"][0]) for url in where.read_text().split()}
     assert folder.exists()
-    children = _children(run.pid)
-    assert len(children) >= 3  # two workers and the server's guard
+    started = _children(run.pid)
+    assert len(started) >= 3  # two workers and the server's guard
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     assert _eventually(lambda: not folder.exists())
-    assert _eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
-
-
-def _children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(line) for line in found.stdout.split()]
-
-
-def _eventually(condition: Callable[[], bool]) -> bool:
-    ends = time.monotonic() + 30
-    while not condition() and time.monotonic() < ends:
-        time.sleep(0.05)
-    return condition()
+    assert _eventually(lambda: not any(map(_alive, started)))

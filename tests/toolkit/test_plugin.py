@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.toolkit.conftest import MODELS, PLUGIN, ROOT, SETTINGS, TIMEOUT, Host
+from tests.toolkit.conftest import Host
 
 pytest_plugins = ["pytester"]
 
@@ -338,29 +338,3 @@ async def test_x(jido, jido_queries):
     result = host(source)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E*AssertionError: expected at most 1 statements, 2 ran:", "E*  1. *", "E*  2. *"])
-
-
-# -- the guide ----------------------------------------------------------------------------------------------------
-
-_GUIDE_MODELS = (
-    MODELS
-    + """
-class Country(Model):
-    id = fields.IntField(primary_key=True)
-    name = fields.CharField(max_length=50)
-"""
-)
-
-
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_the_examples_of_the_guide_pass(host: Host, server: str, backend: str, pytester: pytest.Pytester) -> None:
-    """A reader who copies its files into a service has a suite that runs."""
-    page = (ROOT / "docs" / "how-to" / "test.md").read_text("utf-8")
-    files = dict(re.findall(r"^```\w+\n# (\S+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE))
-    files |= {"shop/models.py": _GUIDE_MODELS, "shop/settings.py": SETTINGS.replace("shop_models", "shop.models")}
-    for name, text in files.items():
-        path = pytester.path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    result = pytester.runpytest_subprocess(*PLUGIN, f"--jido-db={backend}", "tests", timeout=TIMEOUT)
-    result.assert_outcomes(passed=10)

@@ -34,6 +34,7 @@ from jido_tortoise_testing.contract.journal import (
 from jido_tortoise_testing.contract.keys import KeyChecks
 from jido_tortoise_testing.contract.listing import ListChecks
 from jido_tortoise_testing.contract.reading import HeadChecks, RangeChecks, WalkChecks
+from jido_tortoise_testing.contract.recording import MakeStore, SessionStoreContract
 from jido_tortoise_testing.contract.repairing import RepairChecks
 from jido_tortoise_testing.contract.repeats import RepeatChecks
 from jido_tortoise_testing.contract.running import check_names, run_check
@@ -41,7 +42,17 @@ from jido_tortoise_testing.contract.saving import DeleteAgentChecks, FetchChecks
 from jido_tortoise_testing.contract.trimming import CopyChecks, TrimChecks
 from jido_tortoise_testing.contract.values import OwnershipChecks, UnstorableChecks, ValueChecks
 
-__all__ = ["Checks", "FullStorage", "MakeStorage", "StorageContract", "check_names", "needs", "run_check"]
+__all__ = [
+    "Checks",
+    "FullStorage",
+    "MakeStorage",
+    "MakeStore",
+    "SessionStoreContract",
+    "StorageContract",
+    "check_names",
+    "needs",
+    "run_check",
+]
 
 
 class StorageContract(

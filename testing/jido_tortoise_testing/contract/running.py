@@ -30,7 +30,7 @@ async def run_check(contract: type[Checks], name: str, make_storage: MakeStorage
     reason = undeclared(check, storage)
     if reason is not None:
         return reason
-    handles: dict[str, Any] = {"make_storage": make_storage, "storage": storage}
+    handles: dict[str, Any] = {"make_storage": make_storage, "storage": storage, "store": storage}
     wished = inspect.signature(check).parameters
     if "second" in wished:
         handles["second"] = make_storage()

@@ -1,0 +1,69 @@
+"""How a run ends that has no answer: which status, which event, and what is said of the error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jido_tortoise.errors import JidoError, RunStoppedError
+from jido_tortoise.recording.making import EventMaker
+from jido_tortoise.recording.providers.base import Said
+
+#: Characters of an error's message that are kept.
+_MOST = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An end of a run."""
+
+    status: str
+    event_type: str
+    data: Mapping[str, Any]
+    #: What the run keeps of its error.
+    error: Mapping[str, Any] | None = None
+    #: What is said before the end.
+    before: tuple[Said, ...] = ()
+
+    def said(self) -> tuple[Said, ...]:
+        """Answer its events."""
+        return (*self.before, Said(self.event_type, self.data))
+
+
+def ending_of(error: BaseException, maker: EventMaker) -> Ending:
+    """Answer how a run ends by an error."""
+    if isinstance(error, asyncio.CancelledError):
+        return Ending("cancelled", "run_cancelled", {"reason": "the task was cancelled"})
+    if isinstance(error, RunStoppedError):
+        return _stopped(error)
+    known = error_map(error)
+    data = {"error_code": known["code"], "error_message": known["message"]}
+    if known["code"] == "run_timeout":
+        return Ending("timeout", "run_timeout", data, known)
+    details = {"provider_error": known["provider_error"]} if "provider_error" in known else {}
+    return Ending("failed", "run_failed", {**data, **details}, known)
+
+
+def _stopped(error: RunStoppedError) -> Ending:
+    if error.reason == "tool_approval_requested":
+        violation = error.facts["violation"]
+        asked = {"tool_name": violation.details.get("tool_name", ""), "policy_name": violation.policy}
+        before = (Said("tool_approval_requested", {**asked, "kind": violation.kind}),)
+        return Ending("cancelled", "run_cancelled", {"reason": error.reason}, before=before)
+    if error.reason == "run_cancelled":
+        return Ending("cancelled", "run_cancelled", {"reason": error.facts.get("why") or error.reason})
+    known = error_map(error)
+    return Ending("failed", "run_failed", {"error_code": known["code"], "error_message": known["message"]}, known)
+
+
+def error_map(error: BaseException) -> dict[str, Any]:
+    """Answer what is recorded of an error: its code, its message, and what the provider said of it."""
+    code = error.reason if isinstance(error, JidoError) else type(error).__name__
+    known: dict[str, Any] = {"code": code, "message": str(error)[:_MOST]}
+    if isinstance(error, JidoError):
+        for name in ("provider_error", "status", "request_id"):
+            if error.facts.get(name) is not None:
+                known[name] = error.facts[name]
+    return known

@@ -1,0 +1,529 @@
+"""Sessions and runs as a host uses them: begun, executed, ended, each change stored with the event that tells it.
+
+A manager holds no connection and no task. It keeps no copies either: every change begins with what is stored, so that
+what others have changed meanwhile is never undone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from jido_tortoise import checks, seams, telemetry
+from jido_tortoise.database import to_the_end
+from jido_tortoise.errors import ConflictError, InvalidInputError, InvalidTransitionError, JidoError, RunStoppedError
+from jido_tortoise.recording import continuation as continuing
+from jido_tortoise.recording.buffer import Buffering
+from jido_tortoise.recording.continuation import Continuation
+from jido_tortoise.recording.endings import error_map
+from jido_tortoise.recording.entities import Event, Run, Session
+from jido_tortoise.recording.execution import EventCallback, Execution, RunResult, Settings, Wishes
+from jido_tortoise.recording.making import EventMaker, told_of
+from jido_tortoise.recording.policies import Policy
+from jido_tortoise.recording.port import SessionStoreLike
+from jido_tortoise.recording.pricing import LIST_PRICES, Pricing
+from jido_tortoise.recording.providers.base import Provider, Request, Said, name_of
+from jido_tortoise.recording.recovery import recover_runs
+from jido_tortoise.recording.redaction import Redactor
+from jido_tortoise.recording.references import resolve_store
+from jido_tortoise.recording.transcript import Message, Transcript
+
+#: Seconds that a run is believed to be executed after its last sign of life; a third of it lies between two signs.
+LEASE = 30.0
+#: How often a change is made anew when somebody else has changed the same thing meanwhile.
+_ATTEMPTS = 10
+
+
+class SessionManager:
+    """Begins, executes and ends sessions and runs.
+
+    Args:
+        store: Where they are recorded; see `resolve_store` for what may stand here.
+        redactor: What takes secrets out of everything before it is stored or told; None: nothing does.
+        pricing: What tokens cost; None when runs shall have no cost but what providers say.
+        policies: Of all runs, beside their own.
+        buffering: When streamed events are written.
+        lease: Seconds after which a run whose process gave no sign of life may be recovered.
+    """
+
+    def __init__(
+        self,
+        store: Any = None,
+        *,
+        redactor: Redactor | None = None,
+        pricing: Pricing | Mapping[str, Any] | None = LIST_PRICES,
+        policies: Iterable[Policy] = (),
+        buffering: Buffering | None = None,
+        lease: float = LEASE,
+    ) -> None:
+        self.store: SessionStoreLike = resolve_store(store)
+        self._policies = tuple(policies)
+        self._settings = Settings(
+            store=self.store,
+            holder=seams.new_id("mgr_"),
+            redactor=redactor,
+            pricing=Pricing(pricing) if isinstance(pricing, Mapping) else pricing,
+            buffering=buffering or Buffering(),
+            lease=checks.seconds(lease, "lease"),
+        )
+        self._running: dict[str, Execution] = {}
+
+    # -- sessions -------------------------------------------------------------------------------------------------
+
+    async def start_session(
+        self,
+        agent_id: str | None = None,
+        *,
+        provider: object = None,
+        session_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        parent_session_id: str | None = None,
+    ) -> Session:
+        """Begin a session: it is `pending`.
+
+        Args:
+            agent_id: Whose it is; the provider's name when None.
+            provider: Who will answer, or that one's name.
+            session_id: Its id; made when None.
+            metadata: What is to be known of it.
+            context: What its runs may use.
+            tags: Words to find it by.
+            parent_session_id: The session that it came from.
+
+        Raises:
+            InvalidInputError: It cannot be; nothing was written.
+        """
+        name = provider if isinstance(provider, str) else None if provider is None else name_of(provider)
+        if agent_id is None and name is None:
+            raise InvalidInputError.at("agent_id", "an agent's id, or a provider", agent_id)
+        maker = self._maker("", provider=name)
+        fields: dict[str, Any] = {} if session_id is None else {"id": session_id}
+        session = Session(
+            agent_id=agent_id if agent_id is not None else name or "",
+            metadata=maker.map({**(metadata or {}), **({"provider": name} if name else {})}),
+            context=maker.map(context or {}),
+            tags=tags,
+            parent_session_id=parent_session_id,
+            **fields,
+        )
+        maker.session_id = session.id
+        with telemetry.operation("recording_start_session", session_id=session.id):
+            return await self._stored(session, maker.one("session_created", {"provider": name} if name else {}))
+
+    async def activate_session(self, session_id: str) -> Session:
+        """Make a `pending` session `active`."""
+        return await self._change(session_id, "active", "session_started")
+
+    async def pause_session(self, session_id: str, *, reason: str | None = None) -> Session:
+        """Make an `active` session `paused`: no run begins in it."""
+        return await self._change(session_id, "paused", "session_paused", _reason(reason))
+
+    async def resume_session(self, session_id: str) -> Session:
+        """Make a `paused` session `active` again."""
+        return await self._change(session_id, "active", "session_resumed", only_from="paused")
+
+    async def complete_session(self, session_id: str) -> Session:
+        """End a session as `completed`."""
+        return await self._change(session_id, "completed", "session_completed")
+
+    async def fail_session(self, session_id: str, error: BaseException | str) -> Session:
+        """End a session as `failed`.
+
+        Args:
+            session_id: The session.
+            error: What went wrong: its code, message and what the provider said of it are recorded.
+        """
+        if isinstance(error, str):
+            return await self._change(session_id, "failed", "session_failed", {"error_message": error})
+        known = error_map(error)
+        data = {"error_code": known.pop("code"), "error_message": known.pop("message"), **known}
+        return await self._change(session_id, "failed", "session_failed", data)
+
+    async def cancel_session(self, session_id: str, *, reason: str | None = None) -> Session:
+        """End a session as `cancelled`."""
+        return await self._change(session_id, "cancelled", "session_cancelled", _reason(reason))
+
+    async def _change(
+        self,
+        session_id: str,
+        status: str,
+        event_type: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        only_from: str | None = None,
+    ) -> Session:
+        """Change the status of a session, and record it, in one transaction; to change nothing records nothing.
+
+        Raises:
+            NotFoundError: `session_not_found`.
+            InvalidTransitionError: The status cannot follow the one that is stored.
+        """
+
+        def changed(session: Session) -> Session:
+            if only_from is not None and session.status not in (only_from, status):
+                raise _not_from(session, status, only_from)
+            return session.with_status(status)
+
+        with telemetry.operation("recording_change_session", session_id=session_id, status=status):
+            made = self._maker(session_id).one(event_type, data)
+            return await self.update_session(session_id, changed, events=made)
+
+    async def update_session(
+        self, session_id: str, change: Callable[[Session], Session], *, events: Sequence[Event] = ()
+    ) -> Session:
+        """Change what is stored of a session; when others change it at the same time, the change is made upon theirs.
+
+        Args:
+            session_id: The session.
+            change: Answers the session as it is to be, given the one that is stored; perhaps several times.
+            events: To be recorded with the change, and not when it changes nothing.
+
+        Raises:
+            NotFoundError: `session_not_found`.
+        """
+        for left in reversed(range(_ATTEMPTS)):
+            stored = await self.store.get_session(session_id)
+            session = change(stored)
+            if session == stored:
+                return session
+            try:
+                return await self._stored(session, events)
+            except ConflictError:
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _stored(self, session: Session, events: Sequence[Event]) -> Session:
+        flushed = await self.store.flush(session=session, events=events)
+        told_of(flushed.events)
+        return flushed.session
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    async def start_run(
+        self,
+        session_id: str,
+        given: Any = None,
+        *,
+        run_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Make a `pending` run in an active session.
+
+        Args:
+            session_id: The session.
+            given: What is asked: a text, or a dict such as `{"messages": [{"role": "user", "content": "hi"}]}`.
+            run_id: Its id; made when None.
+            metadata: What is to be known of it.
+
+        Raises:
+            NotFoundError: `session_not_found`.
+            InvalidTransitionError: The session is not active, or was deleted.
+        """
+        stored = self._maker(session_id).map(stored_input(given))
+        fields: dict[str, Any] = {} if run_id is None else {"id": run_id}
+        metadata = self._maker(session_id).map(metadata or {})
+        run = Run(session_id=session_id, input=stored or None, metadata=metadata, **fields)
+        with telemetry.operation("recording_start_run", session_id=session_id, run_id=run.id):
+            _check_active(await self.store.get_session(session_id))
+            return await self.store.save_run(run)
+
+    async def execute_run(
+        self,
+        run_id: str,
+        provider: Provider,
+        *,
+        given: Any = None,
+        event_callback: EventCallback | None = None,
+        continuation: Continuation = False,
+        continuation_opts: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        policies: Iterable[Policy] = (),
+        required_capabilities: Iterable[str] = (),
+        correlation_id: str | None = None,
+        time_limit: float | None = None,
+    ) -> RunResult:
+        """Ask the provider, record what it says, and end the run.
+
+        When the task that waits here is cancelled, so is the run. Tokens and cost are recorded however it ends.
+
+        Args:
+            run_id: A pending run.
+            provider: Who answers.
+            given: What the provider is asked when that is not what is stored, from which a redactor took the secrets.
+            event_callback: Called with each event as it happens, before it is stored and numbered; may be async. What
+                it raises is logged. Follow the store to hear of what is stored.
+            continuation: Whether the provider learns what was said before: False, "replay", "native", or "auto".
+            continuation_opts: `limit`, `after`, `since` for the events, `max_messages`, `max_chars`,
+                `max_tokens_approx` for the messages.
+            options: For the provider, such as `model`.
+            policies: Of this run, beside the manager's.
+            required_capabilities: What the provider's `capabilities` must hold.
+            correlation_id: Stands in all events of the run; the run's id when None.
+            time_limit: Seconds that it may take.
+
+        Raises:
+            InvalidTransitionError: The run is not pending, or its session not active.
+            ConflictError: The session has a running run already.
+            RunStoppedError: It was cancelled, or has broken a policy.
+            ProviderError: The provider failed. What else it raises is passed on.
+        """
+        continuing.check(continuation, continuation_opts)
+        _check_capabilities(provider, required_capabilities)
+        if time_limit is not None:
+            checks.seconds(time_limit, "time_limit")
+        run = await self.store.get_run(run_id)
+        session = await self.store.get_session(run.session_id)
+        _check_active(session)
+        name = name_of(provider)
+        asked = run.input if given is None else given
+        now = continuing.said_now(asked)
+        earlier, own = await continuing.earlier(self.store, session, provider, continuation, continuation_opts or {})
+        request = Request(
+            session_id=session.id,
+            run_id=run.id,
+            messages=(*earlier, *now),
+            input=asked,
+            provider_session_id=own,
+            options=dict(options or {}),
+            metadata=run.metadata,
+        )
+        execution = Execution(
+            settings=self._settings,
+            run=run,
+            provider=name,
+            maker=self._maker(session.id, run_id=run.id, provider=name, correlation_id=correlation_id or run.id),
+            wishes=Wishes(policies=(*self._policies, *policies), callback=event_callback, time_limit=time_limit),
+        )
+        opening = (Said("run_started", {"provider": name}), *(_sent(message) for message in now))
+        return await self._executed(execution, session, provider, request, opening)
+
+    async def _executed(
+        self,
+        execution: Execution,
+        session: Session,
+        provider: Provider,
+        request: Request,
+        opening: tuple[Said, ...],
+    ) -> RunResult:
+        run_id = execution.run.id
+        if run_id in self._running:
+            raise ConflictError(f"run {run_id!r} is being executed already", reason="run_active", run_id=run_id)
+        self._running[run_id] = execution
+        facts = {"session_id": request.session_id, "run_id": run_id, "provider": execution.provider}
+        try:
+            with self._told("recording_execute_run", **facts) as span:
+                result = await execution.execute(session, provider, request, opening)
+                span.set(status=result.status, count=len(result.events), cost_usd=result.cost_usd)
+                return result
+        finally:
+            del self._running[run_id]
+
+    async def cancel_run(self, run_id: str, *, reason: str | None = None) -> Run:
+        """Cancel a run that is pending or running, wherever it is executed; one that was cancelled stays so.
+
+        One that this manager executes has ended when this answers; in another process its provider stops at the run's
+        next sign of life.
+
+        Raises:
+            NotFoundError: `run_not_found`.
+            InvalidTransitionError: It has ended already.
+        """
+        execution = self._running.get(run_id)
+        if execution is not None:
+            execution.stop(
+                RunStoppedError(f"run {run_id!r} was cancelled", reason="run_cancelled", run_id=run_id, why=reason)
+            )
+            await execution.over.wait()
+        for left in reversed(range(_ATTEMPTS)):
+            stored = await self.store.get_run(run_id)
+            run = stored.with_status("cancelled")
+            if run == stored:
+                return run
+            maker = self._maker(run.session_id, run_id=run_id, provider=run.provider, correlation_id=run_id)
+            try:
+                events = maker.one("run_cancelled", _reason(reason))
+                session = await self.store.get_session(run.session_id)
+                return (await self.store.flush(session=session, run=run, events=events)).run or run
+            except ConflictError:
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def cancel_for_approval(self, run_id: str, tool_name: str, *, policy_name: str) -> Run:
+        """Cancel a run because somebody must allow a tool first, and record that this was asked."""
+        run = await self.store.get_run(run_id)
+        data = {"tool_name": tool_name, "policy_name": policy_name}
+        await self.record(run.session_id, "tool_approval_requested", data, run_id=run_id)
+        return await self.cancel_run(run_id, reason="tool_approval_requested")
+
+    async def recover_runs(self) -> Sequence[Run]:
+        """End the runs whose processes are gone as `failed` with the code `run_lost`; see `recovery.recover_runs`."""
+        return await recover_runs(self.store, pricing=self._settings.pricing)
+
+    async def record(
+        self, session_id: str, event_type: str, data: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> Event:
+        """Record an event of the host's own, checked and without secrets like any other."""
+        maker = self._maker(session_id, run_id=run_id, correlation_id=run_id)
+        events = [*maker.one(event_type, data), *maker.held()]
+        stored: Sequence[Event] = await self.store.append_events(events)
+        return stored[-1]
+
+    async def transcript(self, session_id: str, since: Transcript | None = None) -> Transcript:
+        """Answer the conversation of a session; with an earlier answer, only what is new is read."""
+        return await continuing.read(self.store, since or Transcript(session_id=session_id))
+
+    # -- all at once ----------------------------------------------------------------------------------------------
+
+    async def run_once(
+        self,
+        provider: Provider,
+        given: Any,
+        *,
+        agent_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        **wishes: Any,
+    ) -> RunResult:
+        """Make a session with one run, execute it, and end both.
+
+        The session ends as the run does: completed, failed or cancelled; when a tool must be allowed first, it pauses.
+
+        Args:
+            provider: Who answers.
+            given: What it is asked, see `start_run`.
+            agent_id: Whose session it is; the provider's name when None.
+            metadata: Of the session.
+            context: Of the session.
+            tags: Of the session.
+            wishes: As for `execute_run`.
+
+        Raises:
+            JidoError: As `execute_run` does.
+        """
+        session = await self.start_session(agent_id, provider=provider, metadata=metadata, context=context, tags=tags)
+        await self.activate_session(session.id)
+        try:
+            run = await self.start_run(session.id, given)
+            result = await self.execute_run(run.id, provider, given=given, **wishes)
+        except BaseException as error:
+            await to_the_end(self._end_by(session.id, error))
+            raise
+        await self.complete_session(session.id)
+        return result
+
+    async def _end_by(self, session_id: str, error: BaseException) -> None:
+        reason = error.reason if isinstance(error, RunStoppedError) else ""
+        try:
+            if reason == "tool_approval_requested":
+                await self.pause_session(session_id, reason=reason)
+            elif reason == "run_cancelled" or isinstance(error, asyncio.CancelledError):
+                await self.cancel_session(session_id, reason="run_cancelled")
+            else:
+                await self.fail_session(session_id, error)
+        except Exception as worse:
+            # What ended the run is raised; what kept its session from ending is told with it.
+            error.add_note(f"its session {session_id!r} could not be ended: {worse}")
+
+    @contextmanager
+    def _told(self, name: str, **facts: Any) -> Iterator[telemetry.Span]:
+        """Tell of an operation; of an error that ends it, telemetry hears without its secrets."""
+        redactor = self._settings.redactor
+        raised: Exception | None = None
+        try:
+            with telemetry.operation(name, **facts) as span:
+                try:
+                    yield span
+                except Exception as error:
+                    if redactor is None:
+                        raise
+                    raised = error
+                    raise _without_secrets(error, redactor) from None
+        except Exception:
+            if raised is None:
+                raise
+            raise raised from raised.__cause__
+
+    def _maker(self, session_id: str, **fields: Any) -> EventMaker:
+        return EventMaker(session_id, redactor=self._settings.redactor, **fields)
+
+
+# -- parts ----------------------------------------------------------------------------------------------------------
+
+
+def stored_input(given: Any) -> dict[str, Any]:
+    """Answer a run's input as it is stored; {} for none.
+
+    Raises:
+        InvalidInputError: It is neither a text nor a dict.
+    """
+    if given is None:
+        return {}
+    if isinstance(given, str):
+        return {"prompt": given}
+    if not isinstance(given, Mapping):
+        raise InvalidInputError.at("input", "a text, or a dict", given)
+    messages = given.get("messages")
+    if not isinstance(messages, list | tuple):
+        return dict(given)
+    return {**given, "messages": [asdict(each) if isinstance(each, Message) else each for each in messages]}
+
+
+def _without_secrets(error: Exception, redactor: Redactor) -> JidoError:
+    message = redactor.text(str(error)).value
+    reason = error.reason if isinstance(error, JidoError) else type(error).__name__
+    kind = type(error) if isinstance(error, JidoError) else JidoError
+    return kind(message, reason=reason)
+
+
+def _sent(message: Message) -> Said:
+    if message.role == "tool":
+        data = {"tool_name": message.tool_name or "", "tool_call_id": message.tool_call_id}
+        return Said("tool_call_completed", {**data, "tool_output": message.tool_output})
+    return Said("message_sent", {"content": message.content, "role": message.role})
+
+
+def _reason(reason: str | None) -> dict[str, Any]:
+    return {} if reason is None else {"reason": reason}
+
+
+def _check_active(session: Session) -> None:
+    if session.status != "active" or session.is_deleted:
+        state = "deleted" if session.is_deleted else session.status
+        raise InvalidTransitionError(
+            f"session {session.id!r} is {state}; runs begin in active sessions",
+            path="session.status",
+            from_status=state,
+            to_status="active",
+            allowed=["active"],
+            session_id=session.id,
+        )
+
+
+def _not_from(session: Session, status: str, only_from: str) -> InvalidTransitionError:
+    return InvalidTransitionError(
+        f"session.status: {session.status!r} cannot become {status!r} here; only {only_from!r} can",
+        path="session.status",
+        from_status=session.status,
+        to_status=status,
+        allowed=[only_from],
+    )
+
+
+def _check_capabilities(provider: object, required: Iterable[str]) -> None:
+    missing = sorted(set(required) - set(getattr(provider, "capabilities", ())))
+    if missing:
+        raise InvalidInputError.at(
+            "required_capabilities",
+            f"what {name_of(provider)} can do",
+            missing,
+            reason="capability_not_supported",
+            missing=missing,
+        )

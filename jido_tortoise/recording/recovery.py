@@ -1,0 +1,76 @@
+"""Runs that a crash has left `running`: found by their leases, and ended with what they had used until then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from jido_tortoise import seams, telemetry
+from jido_tortoise.errors import ConflictError, InvalidTransitionError
+from jido_tortoise.recording.entities import Event, Run
+from jido_tortoise.recording.leases import LeasingStore, leases
+from jido_tortoise.recording.making import EventMaker
+from jido_tortoise.recording.port import SessionStoreLike
+from jido_tortoise.recording.pricing import Pricing
+from jido_tortoise.recording.usage import Usage, cost_of
+
+#: Events that are read at a time.
+_PAGE = 1000
+#: That whoever recovers a run has for it.
+_SECONDS = 60.0
+#: How often the end is written anew when somebody else has written the run or session meanwhile.
+_ATTEMPTS = 10
+
+
+async def recover_runs(store: SessionStoreLike, *, pricing: Pricing | None = None, limit: int = 100) -> Sequence[Run]:
+    """End the running runs that nobody executes any more: `failed`, with the code `run_lost`, their tokens and cost.
+
+    Whoever executes one all the same learns at the next sign of life that it is no longer theirs.
+
+    Args:
+        store: Where to look.
+        pricing: What tokens cost.
+        limit: How many runs at most.
+
+    Returns:
+        Those that were ended by this call; when several processes recover, each run is ended by one of them.
+    """
+    if not leases(store):
+        return []
+    with telemetry.operation("recording_recover_runs") as span:
+        lost = await store.lost_runs(limit=limit)
+        ended = [run for one in lost if (run := await _ended(store, one, pricing)) is not None]
+        span.set(count=len(ended))
+        return ended
+
+
+async def _ended(store: LeasingStore, lost: Run, pricing: Pricing | None) -> Run | None:
+    if not await store.lease_run(lost.id, seams.new_id("rec_"), _SECONDS):
+        return None  # somebody else was faster, or it lives after all
+    usage = await _usage(store, lost)
+    message = "the process that executed it gave no sign of life"
+    maker = EventMaker(lost.session_id, run_id=lost.id, provider=lost.provider, correlation_id=lost.id)
+    told = maker.one("run_failed", {"error_code": "run_lost", "error_message": message})
+    for _ in range(_ATTEMPTS):
+        session, run = await store.get_session(lost.session_id), await store.get_run(lost.id)
+        if run.is_terminal:
+            return None
+        run = replace(run, token_usage=usage.tokens(None), turn_count=usage.turns or run.turn_count)
+        run = replace(run, cost_usd=cost_of(run, None, pricing, usage.model))
+        run = run.with_error({"code": "run_lost", "message": message})
+        with suppress(ConflictError, InvalidTransitionError):  # somebody has changed one of them just now
+            return (await store.flush(session=session, run=run, events=told)).run
+    return None
+
+
+async def _usage(store: SessionStoreLike, run: Run) -> Usage:
+    usage = Usage()
+    after, full = 0, True
+    while full:
+        events: Sequence[Event] = await store.get_events(run.session_id, run_id=run.id, after=after, limit=_PAGE)
+        for event in events:
+            usage.add(event.type, event.data)
+            after = event.sequence_number or after
+        full = len(events) == _PAGE
+    return usage

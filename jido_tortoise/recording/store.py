@@ -1,0 +1,622 @@
+"""Recorded sessions on the host's own Tortoise connection: SQLite and PostgreSQL, the same to the corner cases."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from jido_tortoise import checks, journal, probe, telemetry, times
+from jido_tortoise.database import Db, all_rows, in_thread, resolve, transaction
+from jido_tortoise.driver_errors import ConstraintError
+from jido_tortoise.errors import ConflictError, CorruptRowError, JidoError
+from jido_tortoise.journal import Append, Refused
+from jido_tortoise.journal.run import run as run_statement
+from jido_tortoise.journal.statements import Statement
+from jido_tortoise.recording import bells, following, leases, listening, port, rows, statements
+from jido_tortoise.recording.entities import Artifact, Event, Run, Session
+from jido_tortoise.recording.models import COLUMNS, AsmSession
+from jido_tortoise.recording.port import Flushed, OneOrMany, Wished
+from jido_tortoise.recording.rows import Row
+from jido_tortoise.recording.statements import ARTIFACT, EVENTS, RUN, SESSION, Kind
+
+V = TypeVar("V", Session, Run)
+
+#: How often a write is tried again when others were at work between its statements.
+_LOOKS = 4
+
+
+class SessionStore:
+    """Sessions, their runs and their events, in the tables of `jido_tortoise.recording.models`.
+
+    A cheap value: it holds no pool and no task, and may be made anew for every call. Inside a transaction of the host
+    on the same connection everything joins it.
+
+    Args:
+        connection: An alias of the host's Tortoise config; None takes the one that our app is registered with.
+        schema: The PostgreSQL schema of our tables; None leaves it to the search path.
+        timeout: Seconds for each statement, waiting for a connection included; 30 when None, `float("inf")` for none.
+        notify: Whether appends notify those who follow on PostgreSQL, and followers listen: they hear at once what
+            other processes append, else within half a second. It costs every append of a session that is followed.
+    """
+
+    __slots__ = ("connection", "notify", "schema", "timeout")
+
+    def __init__(
+        self,
+        connection: str | None = None,
+        schema: str | None = None,
+        timeout: float | None = None,
+        *,
+        notify: bool = False,
+    ) -> None:
+        self.connection = connection
+        self.schema = None if schema is None else checks.text(schema, "schema")
+        self.timeout = timeout
+        self.notify = notify
+
+    def __repr__(self) -> str:
+        named = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("connection", "schema", "timeout", "notify"))
+        return f"SessionStore({named})"
+
+    async def connected(self) -> Db:
+        """Answer the connection, once it is known to have our tables; for what is built on the store."""
+        db = resolve(self.connection, AsmSession, schema=self.schema, timeout=self.timeout)
+        await probe.check_once(db, COLUMNS)
+        return db
+
+    # -- sessions -------------------------------------------------------------------------------------------------
+
+    async def save_session(self, session: Session) -> Session:
+        """Store a session, and answer it with the revision that it has now: go on with that one.
+
+        A value that a store has answered is written over the revision that it has, and over no other. One made by hand
+        is inserted; it may also follow the first revision of the same session, agent and time of creation. What is
+        stored already is not written again.
+
+        Raises:
+            ConflictError: `stale_session`: others have changed it since. Nothing was written.
+            AlreadyExistsError: There is another session with this id.
+            NotFoundError: `session_not_found`: it was read from a store, and has been deleted since.
+            InvalidTransitionError: Its status cannot follow the one that is stored.
+            UnstorableError: It holds what cannot be stored; `path` says where.
+        """
+        port.value_of(session, Session, "session")
+        with telemetry.operation("recording_save_session", session_id=session.id) as span:
+            db = await self.connected()
+            saved = await _save(db, SESSION, session)
+            span.set(revision=saved.revision)
+        return saved
+
+    async def get_session(self, session_id: str) -> Session:
+        """Answer a session, also one that was deleted softly.
+
+        Raises:
+            NotFoundError: `session_not_found`.
+            CorruptRowError: Its row is malformed.
+        """
+        with telemetry.operation("recording_get_session", session_id=session_id):
+            return await _get(await self.connected(), SESSION, Session, session_id)
+
+    async def list_sessions(
+        self,
+        *,
+        status: OneOrMany | None = None,
+        agent_id: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Session]:
+        """Answer the sessions that pass all filters, the oldest first, those included that were deleted softly.
+
+        Args:
+            status: One, or several of which any will do.
+            agent_id: The agent.
+            limit: At most so many.
+            offset: After so many.
+
+        Raises:
+            CorruptRowError: A row is malformed.
+        """
+        given = {"agent_id": agent_id, "statuses": port.texts(status, "status")}
+        with telemetry.operation("recording_list_sessions"):
+            return await _list(await self.connected(), SESSION, Session, given, limit, offset)
+
+    async def delete_session(self, session_id: str) -> list[Artifact]:
+        """Remove a session with its runs, events, counter and artifacts, together; nothing happens when there is none.
+
+        Returns:
+            The artifacts that went with it: nobody knows of their content now, which stays where it is.
+        """
+        given = {"id": checks.text(session_id, "session_id")}
+        with telemetry.operation("recording_delete_session", session_id=session_id) as span:
+            db = await self.connected()
+            async with transaction(db) as inner:
+                await _lock(inner, session_id)
+                artifacts = await _list(inner, ARTIFACT, Artifact, {"session_id": session_id}, None, 0)
+                await _all(inner, statements.delete_session(db.schema, db.dialect), given)
+            bells.ring(db.root, (db.schema, session_id))
+            span.set(artifacts=len(artifacts))
+            return artifacts
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    async def save_run(self, run: Run, *, concurrent: bool = False) -> Run:
+        """Store a run, and answer it with the revision that it has now: go on with that one.
+
+        The rules of `save_session` hold for it too.
+
+        Args:
+            run: What to store.
+            concurrent: Whether it may begin to run while another run of its session does.
+
+        Raises:
+            ConflictError: `stale_run`: others have changed it since. `already_running`: another one is running.
+            AlreadyExistsError: There is another run with this id.
+            NotFoundError: `session_not_found`: there is no such session. `run_not_found`: it was read from a store, and
+                has been deleted since.
+            InvalidTransitionError: Its status cannot follow the one that is stored.
+            UnstorableError: It holds what cannot be stored; `path` says where.
+        """
+        port.value_of(run, Run, "run")
+        with telemetry.operation("recording_save_run", session_id=run.session_id, run_id=run.id) as span:
+            db = await self.connected()
+            saved = await _save_run(db, run, concurrent)
+            span.set(revision=saved.revision)
+        return saved
+
+    async def get_run(self, run_id: str) -> Run:
+        """Answer a run.
+
+        Raises:
+            NotFoundError: `run_not_found`.
+            CorruptRowError: Its row is malformed.
+        """
+        with telemetry.operation("recording_get_run", run_id=run_id):
+            return await _get(await self.connected(), RUN, Run, run_id)
+
+    async def list_runs(
+        self, session_id: str, *, status: OneOrMany | None = None, limit: int | None = None, offset: int = 0
+    ) -> list[Run]:
+        """Answer the runs of a session that pass all filters, the oldest first; none when there is no such session.
+
+        Args:
+            session_id: The session.
+            status: One, or several of which any will do.
+            limit: At most so many.
+            offset: After so many.
+
+        Raises:
+            CorruptRowError: A row is malformed.
+        """
+        checks.text(session_id, "session_id")
+        given = {"session_id": session_id, "statuses": port.texts(status, "status")}
+        with telemetry.operation("recording_list_runs", session_id=session_id):
+            return await _list(await self.connected(), RUN, Run, given, limit, offset)
+
+    async def get_active_run(self, session_id: str) -> Run | None:
+        """Answer the running run of a session, of several the one that was started last; None when there is none."""
+        checks.text(session_id, "session_id")
+        with telemetry.operation("recording_get_active_run", session_id=session_id):
+            found = await _running(await self.connected(), session_id)
+            return _value(RUN, Run, found[0]) if found else None
+
+    async def lease_run(self, run_id: str, holder: str, seconds: float) -> bool:
+        """Take or renew the lease of a run that has not ended; True when it is the holder's for so many seconds.
+
+        It can be taken when nobody has it, when the holder has it, and when it has run out. The run's revision stays.
+        """
+        given = {"id": checks.text(run_id, "run_id"), "leased_by": checks.text(holder, "holder")}
+        now, until = leases.now_and_until(seconds)
+        with telemetry.operation("recording_lease_run", run_id=run_id) as span:
+            db = await self.connected()
+            given["leased_until"] = times.stored_time(until, db.dialect)
+            given["now"] = times.stored_time(now, db.dialect)
+            taken = bool(await _all(db, statements.lease_run(db.schema, db.dialect), given, write=True))
+            span.set(taken=taken)
+            return taken
+
+    async def lost_runs(self, *, limit: int = 100) -> list[Run]:
+        """Answer running runs whose lease has run out, the longest ago first; those that nobody leased are none."""
+        checks.whole(limit, "limit")
+        with telemetry.operation("recording_lost_runs"):
+            db = await self.connected()
+            given = {"now": times.stored_time(times.now(), db.dialect), "limit": limit}
+            found = await _all(db, statements.lost_runs(db.schema, db.dialect), given)
+            return [_value(RUN, Run, rows.named(RUN, row)) for row in found]
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    async def append_event(self, event: Event) -> Event:
+        """Append an event, and answer it with its number.
+
+        Appending the same event once more, also at the same time, writes nothing and answers with what is stored. One
+        that differs in nothing but its timestamp is the same.
+
+        Raises:
+            NotFoundError: `session_not_found`: there is no such session.
+            DuplicateEntryError: There is another event with this id, of this session or another one.
+            UnstorableError: It holds what cannot be stored; `path` says where.
+        """
+        return (await self.append_events([event]))[0]
+
+    async def append_event_with_sequence(self, event: Event) -> Event:
+        """Do what `append_event` does."""
+        return await self.append_event(event)
+
+    async def append_events(self, events: Iterable[Event]) -> list[Event]:
+        """Append events of one session or several, all or none, numbered on in the order in which they are given.
+
+        Of several with one id the first is stored, as is one that was stored before.
+
+        Returns:
+            The events as they are stored, as many as were given and in their order.
+
+        Raises:
+            NotFoundError: `session_not_found`: there is no such session.
+            DuplicateEntryError: There is another event with one of the ids, among them or stored.
+            InvalidRecordError: One is no event; `path` says which.
+            UnstorableError: One holds what cannot be stored.
+        """
+        given = port.events_in(events)
+        with telemetry.operation("recording_append_events") as span:
+            db = await self.connected()
+            wanted = rows.encode_events(given, db.dialect)
+            span.set(count=len(wanted))
+            return await self._append(db, given, wanted)
+
+    async def _append(self, db: Db, events: Sequence[Event], wanted: dict[str, Row]) -> list[Event]:
+        by_session: dict[str, list[Row]] = {}
+        for row in wanted.values():
+            by_session.setdefault(row["session_id"], []).append(row)
+        if len(by_session) == 1:
+            ((session_id, mine),) = by_session.items()
+            stored = await _append(db, session_id, mine, self.notify)
+        else:
+            stored = await self._append_to_all(db, by_session)
+        for session_id in by_session:
+            bells.ring(db.root, (db.schema, session_id))
+        return _answer(events, stored)
+
+    async def _append_to_all(self, db: Db, by_session: dict[str, list[Row]]) -> dict[str, Event | int]:
+        stored: dict[str, Event | int] = {}
+        async with transaction(db) as inner:
+            for session_id in sorted(by_session):  # the same order for everybody, or two would wait for one another
+                stored |= await _append(inner, session_id, by_session[session_id], self.notify)
+        return stored
+
+    async def flush(
+        self,
+        *,
+        session: Session,
+        run: Run | None = None,
+        events: Iterable[Event] = (),
+        provider_metadata: object = None,
+        concurrent: bool = False,
+    ) -> Flushed:
+        """Store a session, a run of it and events of it: all of it, or nothing.
+
+        Args:
+            session: As in `save_session`.
+            run: As in `save_run`.
+            events: As in `append_events`.
+            provider_metadata: Not stored; it is in the run.
+            concurrent: As in `save_run`.
+
+        Raises:
+            InvalidRecordError: Something in it is not what it must be, or of another session.
+            JidoError: What `save_session`, `save_run` and `append_events` raise.
+        """
+        given = port.check_flush(session, run, events)
+        with telemetry.operation("recording_flush", session_id=session.id, count=len(given)):
+            db = await self.connected()
+            wanted = rows.encode_events(given, db.dialect)
+            async with transaction(db) as inner:
+                saved = await _save_locked_session(inner, session, await _lock(inner, session.id))
+                saved_run = None if run is None else await _save_locked_run(inner, run, concurrent)
+                stored = await _append(inner, session.id, list(wanted.values()), self.notify)
+            bells.ring(db.root, (db.schema, session.id))
+        return Flushed(saved, saved_run, _answer(given, stored))
+
+    async def get_events(
+        self,
+        session_id: str,
+        *,
+        run_id: str | None = None,
+        type: OneOrMany | None = None,
+        since: datetime | None = None,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+        wait_timeout_ms: float | None = None,
+    ) -> list[Event]:
+        """Answer the events of a session that pass all filters, in the order of their numbers.
+
+        Args:
+            session_id: The session; without it there are none.
+            run_id: Of this run.
+            type: One, or several of which any will do.
+            since: With a later timestamp than this one.
+            after: With a higher number.
+            before: With a lower number.
+            limit: At most so many, the first ones.
+            wait_timeout_ms: When there are none, wait so many milliseconds for the first that passes.
+
+        Raises:
+            InvalidInputError: An option is not what it must be; `path` says which.
+            CorruptRowError: A row is malformed.
+        """
+        asked = port.wished(session_id, run_id=run_id, type=type, since=since, after=after, before=before, limit=limit)
+        seconds = port.milliseconds(wait_timeout_ms, "wait_timeout_ms")
+        with telemetry.operation("recording_get_events", session_id=session_id) as span:
+            db = await self.connected()
+            if seconds is None or asked.nothing:
+                found = await _events(db, asked)
+            else:
+                async with self._awake(db, session_id) as (bell, ears):
+                    found = await following.until_some(lambda: _events(db, asked), seconds, bell, ears)
+            span.set(count=len(found))
+            return found
+
+    async def follow(
+        self, session_id: str, *, after: int = 0, run_id: str | None = None, type: OneOrMany | None = None
+    ) -> AsyncIterator[Event]:
+        """Answer the events of a session, those that are there and all that will come, until the session is deleted.
+
+        Leave it with `aclose()`, or `contextlib.aclosing`, when a loop over it is left: else it goes on listening until
+        it is collected.
+
+        Args:
+            session_id: The session.
+            after: Only events with a higher number.
+            run_id: Only those of this run.
+            type: Only those of this type, or of several.
+
+        Raises:
+            NotFoundError: `session_not_found`: there is no such session.
+            CorruptRowError: A row is malformed.
+        """
+        asked = port.wished(session_id, run_id=run_id, type=type, after=after, limit=following.PAGE)
+        db = await self.connected()
+        await _get(db, SESSION, Session, session_id)
+
+        async def read(after: int) -> tuple[int | None, list[Event]]:
+            head = await journal.read_head(db, EVENTS, (session_id,))
+            if head is None or head.counter <= after or asked.nothing:
+                return None if head is None else head.counter, []
+            return head.counter, await _events(db, replace(asked, after=after, before=head.counter + 1))
+
+        async with self._awake(db, session_id) as (bell, ears):
+            async for event in following.all_after(read, after, bell, ears):
+                yield event
+
+    @asynccontextmanager
+    async def _awake(self, db: Db, session_id: str) -> AsyncIterator[tuple[bells.Bell, listening.Hearing | None]]:
+        with bells.bell(db.root, (db.schema, session_id)) as bell:
+            # What is notified within a transaction is heard after it.
+            if not self.notify or db.dialect == "sqlite" or db.in_transaction:
+                yield bell, None
+            else:
+                async with listening.hearing(db, session_id) as ears:
+                    yield bell, ears
+
+    async def get_latest_sequence(self, session_id: str) -> int:
+        """Answer the number of the event that was appended last, pruned or not; 0 when there was none."""
+        checks.text(session_id, "session_id")
+        with telemetry.operation("recording_get_latest_sequence", session_id=session_id):
+            head = await journal.read_head(await self.connected(), EVENTS, (session_id,))
+            return 0 if head is None else head.counter
+
+
+# -- writing ------------------------------------------------------------------------------------------------------
+
+
+async def _save(db: Db, kind: Kind, value: V) -> V:
+    row = rows.encode_value(kind, value, db.dialect)
+    for _ in range(_LOOKS):
+        revision = await _write(db, kind, row)
+        if revision is None:
+            found = await _all(db, statements.get(kind, db.schema, db.dialect), {"id": value.id})
+            stored = rows.settled(kind, rows.named(kind, found[0]), db.dialect) if found else None
+            if rows.may_write(kind, row, stored) or stored is None:
+                continue  # it was deleted or changed back between the two statements
+            revision = int(stored["revision"])
+        return value if revision == value.revision else replace(value, revision=revision)
+    raise ConflictError(f"{kind.name} {value.id!r} is changed by others all the time", reason=f"stale_{kind.name}")
+
+
+async def _write(db: Db, kind: Kind, row: Row) -> int | None:
+    """Write a row; None when it was not to be, for a reason that only a second look tells."""
+    fresh = not row["revision"]
+    values = row | {"expected": row["revision"], "now": times.stored_time(times.now(), db.dialect)}
+    statement = statements.save(kind, fresh, db.schema, db.dialect)
+    try:
+        if kind is SESSION and fresh and db.dialect == "sqlite":
+            return await _insert_session(db, statement, values)
+        written = await _all(db, statement, values, write=True)
+    except ConstraintError as error:  # there is no constraint but that on the session
+        raise rows.missing("session", row.get("session_id")) from error
+    return int(written[0][0]) if written else None
+
+
+async def _insert_session(db: Db, statement: Statement, values: Row) -> int | None:
+    given = _given(db, values)
+
+    def job(connection: sqlite3.Connection) -> int | None:
+        written = all_rows(connection, statement.sql, given)
+        if written:
+            connection.execute(statements.SQLITE_COUNTER, given)
+        return int(written[0][0]) if written else None
+
+    return await in_thread(db, job, write=True)
+
+
+async def _save_run(db: Db, run: Run, concurrent: bool) -> Run:
+    if run.status != "running" or concurrent:
+        return await _save(db, RUN, run)
+    async with transaction(db) as inner:
+        if await _lock(inner, run.session_id) is None:
+            raise rows.missing("session", run.session_id)
+        return await _save_locked_run(inner, run, concurrent)
+
+
+async def _save_locked_run(db: Db, run: Run, concurrent: bool) -> Run:
+    # Under the session's lock: two that begin at once would each see that nobody runs.
+    if run.status == "running" and not concurrent:
+        rows.may_run(run, [row["id"] for row in await _running(db, run.session_id)])
+    return await _save(db, RUN, run)
+
+
+async def _save_locked_session(db: Db, session: Session, stored: Row | None) -> Session:
+    # Most flushes change nothing in the session: to see that here spares two statements.
+    row = rows.encode_value(SESSION, session, db.dialect)
+    if stored is None or rows.may_write(SESSION, row, stored):
+        return await _save(db, SESSION, session)
+    revision = int(stored["revision"])
+    return session if revision == session.revision else replace(session, revision=revision)
+
+
+async def _lock(db: Db, session_id: str) -> Row | None:
+    """Lock a session, always before its runs and its counter, as who deletes it does; None when it is not there."""
+    found = await _all(db, statements.lock_session(db.schema, db.dialect), {"id": session_id})
+    return rows.settled(SESSION, rows.named(SESSION, found[0]), db.dialect) if found else None
+
+
+async def _append(db: Db, session_id: str, wanted: list[Row], notify: bool) -> dict[str, Event | int]:
+    """Append a session's rows; answer by id the new number, or the event that was stored before."""
+    stored: dict[str, Event | int] = {}
+    looks = _LOOKS
+    while wanted:
+        try:
+            return stored | await _append_new(db, session_id, wanted, notify)
+        except Refused as refused:
+            if refused.found:
+                for event, row in _stored(session_id, refused.found, wanted):
+                    stored[event.id] = event
+                    wanted = [other for other in wanted if other is not row]
+            elif not looks:
+                raise _uncounted(session_id) from refused.__cause__
+            else:
+                looks -= 1
+                await _look_why(db, session_id, wanted, refused)
+    return stored
+
+
+async def _append_new(db: Db, session_id: str, wanted: list[Row], notify: bool) -> dict[str, Event | int]:
+    request = Append(
+        key=(session_id,),
+        columns=[tuple(row[column.name] for row in wanted) for column in EVENTS.row],
+        now=times.stored_time(times.now(), db.dialect),
+        values={"note": listening.note_of((db.schema, session_id))} if notify else {},
+        must_exist=True,
+    )
+    followers = (statements.TELL,) if notify and db.dialect == "postgres" else ()
+    written = await journal.append(db, EVENTS, request, None, followers)
+    first = written.counter - len(wanted) + 1
+    return {row["id"]: first + at for at, row in enumerate(wanted)}
+
+
+def _stored(session_id: str, found: Sequence[Sequence[Any]], wanted: list[Row]) -> list[tuple[Event, Row]]:
+    """Answer the events that are stored already, each with the row that repeats it."""
+    known = {row["id"]: row for row in wanted}
+    repeated = []
+    for row in found:
+        there = rows.named_event(session_id, row)
+        rows.refuse_other(known[there["id"]], there)
+        repeated.append((rows.events_of([(session_id, *row)])[0], known[there["id"]]))
+    return repeated
+
+
+async def _look_why(db: Db, session_id: str, wanted: list[Row], refused: Refused) -> None:
+    """Raise when it was refused for good; else it may be tried again."""
+    if refused.head is None:
+        # A session of the host's making has no counter yet.
+        now = times.stored_time(times.now(), db.dialect)
+        await _all(db, statements.make_counter(db.schema, db.dialect), {"id": session_id, "now": now}, write=True)
+        if await journal.read_head(db, EVENTS, (session_id,)) is None:
+            raise rows.missing("session", session_id) from refused.__cause__
+    known = {row["id"]: row for row in wanted}
+    for row in await _all(db, statements.events_by_id(db.schema, db.dialect), {"ids": list(known)}):
+        there = rows.named_event(row[0], row[1:])
+        if there["session_id"] != session_id:
+            rows.refuse_other(known[there["id"]], there)
+
+
+def _uncounted(session_id: str) -> JidoError:
+    return CorruptRowError(
+        f"{EVENTS.rows}: session {session_id!r} has events that {EVENTS.head} does not count; `repair` counts them",
+        reason="orphaned_events",
+        table=EVENTS.rows,
+        key=session_id,
+    )
+
+
+def _answer(events: Iterable[Event], stored: Mapping[str, Event | int]) -> list[Event]:
+    found = [(event, stored[event.id]) for event in events]
+    return [known if isinstance(known, Event) else rows.numbered(event, known) for event, known in found]
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+
+async def _get(db: Db, kind: Kind, cls: type[V], key: str) -> V:
+    given = {"id": checks.text(key, f"{kind.name}_id")}
+    found = await _all(db, statements.get(kind, db.schema, db.dialect), given)
+    if not found:
+        raise rows.missing(kind.name, key)
+    return _value(kind, cls, rows.named(kind, found[0]))
+
+
+A = TypeVar("A", Session, Run, Artifact)
+
+
+async def _list(db: Db, kind: Kind, cls: type[A], given: Mapping[str, Any], limit: int | None, offset: int) -> list[A]:
+    filters = frozenset("status" if name == "statuses" else name for name, value in given.items() if value is not None)
+    most, first = port.page(limit, offset)
+    if "agent_id" in filters:
+        checks.text(given["agent_id"], "agent_id")
+    statement = statements.rows_of(kind, filters, db.schema, db.dialect)
+    found = await _all(db, statement, {**given, "limit": most, "offset": first})
+    return [_value(kind, cls, rows.named(kind, row)) for row in found]
+
+
+def _value(kind: Kind, cls: type[A], row: Row) -> A:
+    return rows.decode(cls, kind.columns, row, kind.table)
+
+
+async def _running(db: Db, session_id: str) -> list[Row]:
+    found = await _all(db, statements.running(db.schema, db.dialect), {"session_id": session_id})
+    return [rows.named(RUN, row) for row in found]
+
+
+async def _events(db: Db, asked: Wished) -> list[Event]:
+    if asked.nothing:
+        return []
+    values: Row = {
+        "run_id": asked.run_id,
+        "type" if asked.types and len(asked.types) == 1 else "types": asked.types,
+        "since": None if asked.since is None else times.stored_time(asked.since, db.dialect),
+        "after": asked.after,
+        "before": asked.before,
+        "limit": asked.limit,
+    }
+    filters = frozenset(name for name, value in values.items() if value is not None)
+    if "type" in filters:
+        values["type"] = values["type"][0]
+    statement = statements.events(filters, db.schema, db.dialect)
+    return rows.events_of(await _all(db, statement, {**values, "session_id": asked.session_id}))
+
+
+async def _all(db: Db, statement: Statement, values: Mapping[str, Any], *, write: bool = False) -> list[Any]:
+    return await run_statement(db, statement, _given(db, values), write=write)
+
+
+def _given(db: Db, values: Mapping[str, Any]) -> Row:
+    """Answer values as the driver takes them: SQLite has no lists."""
+    lists = {name: list(value) for name, value in values.items() if isinstance(value, list | tuple)}
+    if db.dialect == "sqlite":
+        return {**values, **{name: json.dumps(value) for name, value in lists.items()}}
+    return {**values, **lists}

@@ -1,0 +1,95 @@
+"""How the databases find what is asked for: by an index, whatever the size of the tables (W24, W27)."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from jido_tortoise.journal.statements import Statement
+from jido_tortoise.recording import query_statements
+from jido_tortoise.recording.filters import Filters
+from jido_tortoise.recording.query_statements import EVENT_ROWS, RUNS, SESSIONS, Searched
+from tests.conftest import Database, opened
+from tests.many_records import store_many
+
+MOMENT = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
+
+
+def asked(
+    of: Searched, filters: Filters, order: str, dialect: Any, place: Any = None
+) -> tuple[Statement, dict[str, Any]]:
+    """Give the statement of a page, and its values; with a place, of a later one."""
+    values = filters.values(dialect) | {"limit": 51, "place": place, "place_id": "x"}
+    wished = filters.wished | ({"place"} if place is not None else set())
+    return query_statements.search(of, frozenset(wished), order, None, dialect), values
+
+
+def pages(dialect: str) -> dict[str, tuple[Statement, dict[str, Any]]]:
+    """Give pages by the index that must find them."""
+    live = Filters().flag("live", True)
+    moment = MOMENT if dialect == "postgres" else "2026-01-01 00:10:00.000000+00:00"
+    of_agent = Filters().flag("live", True).texts("agent_id", "agent-7")
+    one = Filters().texts("session_ids", "ses_7")
+    typed = Filters().texts("session_ids", "ses_7").texts("types", "error_occurred")
+    asking = [
+        ("idx_asm_session_updated", SESSIONS, live, "updated_at_desc", None),
+        ("idx_asm_session_updated later", SESSIONS, live, "updated_at_desc", moment),
+        ("idx_asm_session_created", SESSIONS, live, "created_at_asc", moment),
+        ("idx_asm_session_created back", SESSIONS, live, "created_at_desc", moment),
+        ("idx_asm_session_agent_i", SESSIONS, of_agent, "updated_at_desc", moment),
+        ("idx_asm_session_status", SESSIONS, Filters().texts("status", "active"), "updated_at_desc", None),
+        ("idx_asm_runs_started", RUNS, Filters(), "started_at_desc", moment),
+        ("idx_asm_runs_session", RUNS, Filters().texts("session_id", "ses_7"), "started_at_asc", None),
+        ("idx_asm_runs_provide", RUNS, Filters().texts("provider", "provider-1"), "started_at_desc", moment),
+        ("idx_asm_events_sequenc", EVENT_ROWS, Filters(), "sequence_asc", 2),
+        ("idx_asm_events_timesta", EVENT_ROWS, Filters(), "timestamp_desc", moment),
+        ("asm_events_session", EVENT_ROWS, one, "sequence_asc", 1),
+        ("asm_events_session typed", EVENT_ROWS, typed, "sequence_asc", None),
+        ("idx_asm_events_correla", EVENT_ROWS, Filters().texts("correlation_id", "request-9"), "sequence_asc", None),
+    ]
+    return {name: asked(of, filters, order, dialect, place) for name, of, filters, order, place in asking}
+
+
+async def test_w27_every_page_has_its_index_on_postgres(pg_url: str) -> None:
+    """No page reads a table from its first row to its last, or sorts more than a few rows; tags are found by GIN."""
+    async with opened(pg_url, backend="postgres", families=("recording",)) as database:
+        await store_many(database.client.execute_query, "postgres", 10_000, 3)
+        await database.client.execute_query("VACUUM ANALYZE")
+        for name, (statement, values) in pages("postgres").items():
+            plan = await explained(database, statement, values)
+            assert "Seq Scan" not in json.dumps(plan), name
+            assert name.split()[0] in json.dumps(plan), (name, plan)
+            assert rows_read(plan) <= 110, (name, plan)
+        rare = asked(SESSIONS, Filters().tags(["rare-7"]), "updated_at_desc", "postgres")
+        plan = await explained(database, *rare)
+        assert "asm_sessions_tags" in json.dumps(plan)
+        assert rows_read(plan) <= 100
+
+
+async def explained(database: Database, statement: Statement, values: dict[str, Any]) -> dict[str, Any]:
+    """Run a statement and give the plan that was taken."""
+    async with database.client.acquire_connection() as raw:
+        ((plan,),) = await raw.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.sql}", *statement.args(values))
+    (root,) = json.loads(plan)
+    return dict(root["Plan"])
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """Give the most rows that a node of a plan has read, those that it threw away included."""
+    read = plan["Actual Rows"] * plan["Actual Loops"] + plan.get("Rows Removed by Filter", 0)
+    return max([int(read), *(rows_read(part) for part in plan.get("Plans", []))])
+
+
+async def test_w27_every_page_has_its_index_on_sqlite(sqlite_url: str) -> None:
+    """As SQLite plans without having counted the rows; tags are looked through there, session by session."""
+    names = {"asm_events_session": "asm_events"}  # of those that begin with the session, any
+    async with opened(sqlite_url, backend="sqlite-file", families=("recording",)) as database:
+        for name, (statement, values) in pages("sqlite").items():
+            async with database.client.acquire_connection() as raw:
+                found = await raw.execute_fetchall(f"EXPLAIN QUERY PLAN {statement.sql}", values)
+            plan = [row[3] for row in found]
+            index = names.get(name.split()[0], name.split()[0])
+            assert index in plan[0], (name, plan)
+            assert not any("SCAN" in step and "INDEX" not in step for step in plan), (name, plan)
+            assert not any("TEMP B-TREE FOR ORDER BY" in step for step in plan), (name, plan)

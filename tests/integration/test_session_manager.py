@@ -1,0 +1,569 @@
+"""Sessions and runs as a host uses them, on every store: what is recorded, what is told, and what ends how."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from jido_tortoise import telemetry
+from jido_tortoise.errors import (
+    ConflictError,
+    InvalidInputError,
+    InvalidStorageError,
+    InvalidTransitionError,
+    NotFoundError,
+    ProviderError,
+    ProviderUnavailableError,
+    RunStoppedError,
+    StorageUnavailableError,
+)
+from jido_tortoise.recording.buffer import Buffering
+from jido_tortoise.recording.entities import Event
+from jido_tortoise.recording.execution import RunResult
+from jido_tortoise.recording.manager import SessionManager
+from jido_tortoise.recording.memory import InMemorySessionStore
+from jido_tortoise.recording.policies import Policy
+from jido_tortoise.recording.providers import Answer, Request, Said, ScriptedProvider, recorded_function
+from jido_tortoise.recording.redaction import Redactor
+from jido_tortoise.recording.store import SessionStore
+from jido_tortoise_testing.leases import is_frame, is_plumbing
+from tests.conftest import Database, opened
+from tests.integration.test_costs import sent
+
+_SECRET = "ghp_" + "aBcDeFgHi" * 4
+_PRICES = {"scripted": {"default": {"input": "0.001", "output": "0.002"}}}
+_USED = Said("token_usage_updated", {"input_tokens": 3, "output_tokens": 2, "model": "m-1"})
+_DONE = Answer(output={"content": "ok"}, model="m-1")
+
+
+@pytest.fixture(params=["memory", "sqlite-file", "postgres"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """Give a store of each kind, in a database of its own."""
+    if request.param == "memory":
+        yield InMemorySessionStore()
+        return
+    url = request.getfixturevalue("pg_url" if request.param == "postgres" else "sqlite_url")
+    async with opened(url, backend=request.param, families=("recording",)):
+        yield SessionStore()
+
+
+def _types(events: Any) -> list[str]:
+    return [event.type for event in events]
+
+
+async def _only_run(store: Any, error: Any = None) -> Any:
+    (run,) = await store.list_runs((await store.list_sessions())[0].id)
+    return run
+
+
+async def test_run_once_records_all_of_it(store: Any) -> None:
+    """One session, one run, every event numbered without a gap, tokens and cost, and the whole result in hand (W10)."""
+    heard: list[Event] = []
+    manager = SessionManager(store, pricing=_PRICES)
+    result = await manager.run_once(
+        ScriptedProvider.saying("hello dear world"),
+        {"messages": [{"role": "User", "content": "hi"}, {"role": "user", "content": ""}]},
+        tags=["greeting"],
+        event_callback=heard.append,
+    )
+    session = await store.get_session(result.session_id)
+    assert (session.agent_id, session.status, session.tags) == ("scripted", "completed", ("greeting",))
+    run = await store.get_run(result.run_id)
+    assert (run.status, run.provider, run.output) == ("completed", "scripted", {"content": "hello dear world"})
+    assert run.token_usage == result.token_usage == {"input_tokens": 3, "output_tokens": 3, "total_tokens": 6}
+    assert run.cost_usd == result.cost_usd == 0.009
+    assert result.provider_metadata == {"provider": "scripted", "model": "scripted-1"}
+    events = await store.get_events(result.session_id)
+    assert [event.sequence_number for event in events] == list(range(1, len(events) + 1))
+    assert _types(events) == [
+        "session_created",
+        "session_started",
+        "run_started",
+        "message_sent",
+        "message_streamed",
+        "message_streamed",
+        "message_streamed",
+        "message_received",
+        "token_usage_updated",
+        "run_completed",
+        "session_completed",
+    ]
+    assert list(result.events) == [event for event in events if event.run_id == result.run_id]
+    assert [event.id for event in heard] == [event.id for event in result.events[2:]]
+    assert events[3].data == {"content": "hi", "role": "user"}
+
+
+async def test_every_event_of_a_run_has_provider_and_correlation_id(store: Any) -> None:
+    """Also the internal ones, also when the run fails: None is no text "nil" (W11)."""
+    manager = SessionManager(store)
+    with pytest.raises(ValueError, match="boom"):
+        await manager.run_once(ScriptedProvider([_USED, ValueError("boom")]), "hi", correlation_id="req-7")
+    run = await _only_run(store)
+    events = await store.get_events(run.session_id, run_id=run.id)
+    assert _types(events) == ["run_started", "message_sent", "token_usage_updated", "run_failed"]
+    assert {(event.provider, event.correlation_id) for event in events} == {("scripted", "req-7")}
+    assert events[-1].data == {"error_code": "ValueError", "error_message": "boom"}
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled", "timeout"])
+async def test_a_run_without_an_answer_keeps_its_usage(how: str, store: Any) -> None:
+    """Tokens, cost, provider and model are there, whatever ended it (W11)."""
+    manager = SessionManager(store, pricing=_PRICES)
+    provider = ScriptedProvider([_USED, ProviderError("no") if how == "failed" else 5.0, _DONE])
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    run = await manager.start_run(session.id, "hi")
+    task = asyncio.create_task(manager.execute_run(run.id, provider, time_limit=0.1 if how == "timeout" else None))
+    if how == "cancelled":
+        await asyncio.sleep(0.05)
+        assert (await manager.cancel_run(run.id, reason="enough")).status == "cancelled"
+    errors = {"failed": ProviderError, "cancelled": RunStoppedError, "timeout": ProviderUnavailableError}
+    with pytest.raises(errors[how]):
+        await task
+    ended = await store.get_run(run.id)
+    assert (ended.status, ended.provider, ended.ended_at is not None) == (how, "scripted", True)
+    assert ended.token_usage == {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+    assert (ended.cost_usd, ended.provider_metadata["model"]) == (0.007, "m-1")
+    last = (await store.get_events(session.id))[-1]
+    assert last.type == f"run_{how}"
+    if how == "cancelled":
+        assert last.data == {"reason": "enough"}
+
+
+async def test_cancelling_the_task_cancels_the_run(store: Any) -> None:
+    """The provider is closed, what it has said is stored with the end, and the session is cancelled too."""
+    begun, closed = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> AsyncIterator[Said | Answer]:
+        try:
+            yield Said("message_streamed", {"content": "half "})
+            begun.set()
+            await asyncio.sleep(5)
+        finally:
+            closed.set()
+
+    task = asyncio.create_task(SessionManager(store).run_once(slow, "hi"))
+    await asyncio.wait_for(begun.wait(), 2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert closed.is_set()
+    run = await _only_run(store)
+    assert run.status == "cancelled"
+    assert (await store.get_session(run.session_id)).status == "cancelled"
+    assert _types(await store.get_events(run.session_id))[-3:] == [
+        "message_streamed",
+        "run_cancelled",
+        "session_cancelled",
+    ]
+
+
+async def test_what_others_change_meanwhile_stays(store: Any) -> None:
+    """A pause, a tag and a soft delete during the run are not undone by its end (W4)."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a", tags=["old"])
+    await manager.activate_session(session.id)
+
+    async def during(request: Request) -> AsyncIterator[Said | Answer]:
+        await manager.pause_session(session.id, reason="lunch")
+        await manager.update_session(
+            session.id, lambda stored: stored.changed(tags=["new"], deleted_at=stored.updated_at)
+        )
+        yield Answer(output={}, provider_session_id="conv-1", model="m-1")
+
+    run = await manager.start_run(session.id, "hi")
+    await manager.execute_run(run.id, during)
+    after = await store.get_session(session.id)
+    assert (after.status, after.tags, after.is_deleted) == ("paused", ("new",), True)
+    assert after.metadata["provider_sessions"] == {"during": {"provider_session_id": "conv-1", "model": "m-1"}}
+
+
+async def test_statuses_follow_their_machine(store: Any) -> None:
+    """Pause, resume, end; what may not follow is refused and leaves no event (W5, W6)."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    with pytest.raises(InvalidTransitionError) as caught:
+        await manager.pause_session(session.id)
+    assert (caught.value.from_status, caught.value.to_status) == ("pending", "paused")
+    with pytest.raises(InvalidTransitionError):
+        await manager.start_run(session.id, "too early")
+    await manager.activate_session(session.id)
+    await manager.pause_session(session.id, reason="lunch")
+    assert (await manager.pause_session(session.id)).status == "paused"
+    with pytest.raises(InvalidTransitionError):
+        await manager.start_run(session.id, "not now")
+    await manager.resume_session(session.id)
+    await manager.fail_session(session.id, ProviderError("no more", status=500))
+    for refused in (manager.activate_session, manager.cancel_session, manager.complete_session, manager.resume_session):
+        with pytest.raises(InvalidTransitionError):
+            await refused(session.id)
+    events = await store.get_events(session.id)
+    assert _types(events) == [
+        "session_created",
+        "session_started",
+        "session_paused",
+        "session_resumed",
+        "session_failed",
+    ]
+    assert events[2].data == {"reason": "lunch"}
+    assert events[-1].data == {"error_code": "provider_error", "error_message": "no more", "status": 500}
+    with pytest.raises(NotFoundError):
+        await manager.cancel_session("ses_nobody")
+
+
+async def test_a_run_is_executed_once(store: Any) -> None:
+    """A finished run is neither executed nor cancelled again, and a session has one running run (W5)."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    first, second = [await manager.start_run(session.id, "hi") for _ in range(2)]
+    task = asyncio.create_task(manager.execute_run(first.id, ScriptedProvider([0.2, _DONE])))
+    await asyncio.sleep(0.05)
+    with pytest.raises(ConflictError):
+        await manager.execute_run(second.id, ScriptedProvider([_DONE]))
+    with pytest.raises(ConflictError):
+        await manager.execute_run(first.id, ScriptedProvider([_DONE]))
+    await task
+    again = ScriptedProvider([_DONE])
+    with pytest.raises(InvalidTransitionError):
+        await manager.execute_run(first.id, again)
+    assert again.requests == [], "the provider was asked all the same"
+    with pytest.raises(InvalidTransitionError):
+        await manager.cancel_run(first.id)
+    await manager.execute_run(second.id, ScriptedProvider([_DONE]))
+    pending = await manager.start_run(session.id, "never")
+    assert [(await manager.cancel_run(pending.id)).status for _ in range(2)] == ["cancelled", "cancelled"]
+
+
+async def test_secrets_are_gone_everywhere(store: Any) -> None:
+    """From rows, events, callbacks and telemetry alike; the provider itself is asked with them."""
+    heard: list[Event] = []
+    told: list[telemetry.Event] = []
+    manager = SessionManager(store, redactor=Redactor())
+    provider = ScriptedProvider(
+        [
+            *(Said("message_streamed", {"content": piece}) for piece in re.findall("..?", f"key {_SECRET} it is")),
+            Said("tool_call_completed", {"tool_name": "env", "tool_output": {"out": [_SECRET]}}),
+            Answer(output={"content": _SECRET}, metadata={"note": _SECRET}),
+        ],
+        [ProviderError(f"bad key {_SECRET}", provider_error={"said": _SECRET})],
+    )
+    asked = {"messages": [{"role": "user", "content": f"my key is {_SECRET}"}]}
+    with telemetry.add_hook(told.append):
+        await manager.run_once(
+            provider, asked, context={"env": _SECRET}, metadata={"m": _SECRET}, event_callback=heard.append
+        )
+        with pytest.raises(ProviderError):
+            await manager.run_once(provider, f"again {_SECRET}", event_callback=heard.append)
+    assert provider.requests[0].messages[0].content == f"my key is {_SECRET}"
+    stored: list[Any] = []
+    for session in await store.list_sessions():
+        stored += [session, *await store.list_runs(session.id), *await store.get_events(session.id)]
+    assert len(stored) > 15
+    assert _SECRET not in repr(stored) + repr(heard) + repr(told)
+    streamed = "".join(event.data["content"] for event in heard if event.type == "message_streamed")
+    assert streamed == "key [REDACTED] it is"
+    assert sum(event.facts["count"] for event in told if event.name == "event_redacted" and event.phase == "stop") >= 8
+
+
+async def test_telemetry_of_odd_and_unstorable_events(store: Any) -> None:
+    """Warnings, rejections and writes are told; an event that cannot be stored takes no other with it."""
+    told: list[telemetry.Event] = []
+    provider = ScriptedProvider(
+        [
+            Said("message_streamed", {}),
+            Said("never_heard_of", {"x": 1}),
+            Said("message_streamed", {"content": "ok", "raw": object()}),
+            Said("message_streamed", {"content": "ok"}, timestamp="yesterday"),  # type: ignore[arg-type]
+            Said("message_received", {"content": "NUL \0 and \ud800", "role": "assistant"}),
+            _DONE,
+        ]
+    )
+    with telemetry.add_hook(told.append):
+        result = await SessionManager(store).run_once(provider, None)
+    events = {event.type: event for event in result.events}
+    assert events["message_streamed"].metadata["_validation_warnings"] == ["content is missing"]
+    assert events["message_received"].data["content"] == "NUL \0 and \ud800"
+    wrong = [event.data["error_message"] for event in result.events if event.type == "error_occurred"]
+    assert len(wrong) == 3
+    assert "never_heard_of" in wrong[0]
+    assert "raw" in " ".join(wrong)
+    names = {event.name for event in told}
+    assert {"event_persisted", "event_validation_warning", "event_rejected"} <= names
+
+
+async def test_policies_warn_cancel_or_ask(store: Any) -> None:
+    """The violation is an event; the run goes on, fails, or waits for an approval with its session paused."""
+    call = Said("tool_call_started", {"tool_name": "rm", "tool_call_id": "1"})
+    manager = SessionManager(store, policies=[Policy(name="w", max_total_tokens=1, on_violation="warn")])
+
+    result = await manager.run_once(ScriptedProvider([_USED, _USED, _DONE]), None)
+    assert [violation.policy for violation in result.violations] == ["w"]
+    assert _types(result.events).count("policy_violation") == 1
+
+    with pytest.raises(RunStoppedError) as caught:
+        await manager.run_once(ScriptedProvider([call, 5.0]), None, policies=[Policy(name="no rm", deny_tools=["rm"])])
+    assert caught.value.reason == "policy_violation"
+    failed = await store.get_run(caught.value.run_id)
+    assert (failed.status, failed.error["code"]) == ("failed", "policy_violation")
+
+    asks = Policy(name="ask", allow_tools=[], on_violation="request_approval")
+    with pytest.raises(RunStoppedError) as caught:
+        await manager.run_once(ScriptedProvider([call, 5.0]), None, policies=[asks])
+    session = await store.get_session(caught.value.session_id)
+    events = await store.get_events(session.id)
+    assert session.status == "paused"
+    assert _types(events)[-4:] == ["policy_violation", "tool_approval_requested", "run_cancelled", "session_paused"]
+    assert events[-3].data["tool_name"] == "rm"
+    with pytest.raises(RunStoppedError):
+        await manager.run_once(ScriptedProvider([5.0]), None, policies=[Policy(max_duration_ms=50)])
+
+
+async def test_a_conversation_goes_on(store: Any) -> None:
+    """By replay with what was said and called, natively with the provider's own id, and never by accident."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+
+    async def once(provider: ScriptedProvider, text: str, **wishes: Any) -> Request:
+        run = await manager.start_run(session.id, text)
+        await manager.execute_run(run.id, provider, **wishes)
+        return provider.requests[-1]
+
+    def shown(request: Request) -> list[Any]:
+        return [message.content or message.tool_name for message in request.messages]
+
+    call = {"tool_name": "look", "tool_call_id": "c"}
+    called = [Said("tool_call_started", call), Said("tool_call_completed", {**call, "tool_output": "x"})]
+    plain = ScriptedProvider([*called, *ScriptedProvider.saying("one two")._scripts[0]], [_DONE], [_DONE], [_DONE])
+    await once(plain, "first")
+    assert shown(await once(plain, "second")) == ["second"]
+    whole = ["first", "look", "look", "one two", "second", "third"]
+    assert shown(await once(plain, "third", continuation="auto")) == whole
+    limits = {"max_messages": 2}
+    assert shown(await once(plain, "4th", continuation="replay", continuation_opts=limits)) == [
+        "second",
+        "third",
+        "4th",
+    ]
+    with pytest.raises(InvalidInputError) as caught:
+        await once(plain, "5th", continuation="native")
+    assert caught.value.reason == "continuation_unavailable"
+
+    answers = [[Answer(output={}, provider_session_id="conv-9")], [_DONE], [_DONE]]
+    native = ScriptedProvider(*answers, provider="own", native=True)
+    await once(native, "a")
+    request = await once(native, "b", continuation="auto")
+    assert (shown(request), request.provider_session_id) == (["b"], "conv-9")
+    assert (await once(native, "c", continuation="replay")).provider_session_id is None
+    for wrong in (True, "sometimes"):
+        with pytest.raises(InvalidInputError, match="continuation"):
+            await once(native, "d", continuation=wrong)
+    early = await manager.transcript(session.id)
+    assert early == await manager.transcript(session.id, early)
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
+async def test_a_thousand_tokens_in_few_statements(recording_db: Database, backend: str) -> None:
+    """Streamed tokens are written many at a time, none is lost, and the callback heard each at once (W22)."""
+    heard: list[Event] = []
+    results: list[RunResult] = []
+    script = [*(Said("message_streamed", {"content": f"{n} "}) for n in range(1000)), _USED, _DONE]
+    store = SessionStore()
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    run = await manager.start_run(session.id, "hi")
+
+    async def work() -> None:
+        results.append(await manager.execute_run(run.id, ScriptedProvider(script), event_callback=heard.append))
+
+    # On PostgreSQL each BEGIN and SAVEPOINT is a round trip too; in SQLite nothing is.
+    aside = is_plumbing if backend == "postgres" else is_frame
+    statements = [sql for sql in await sent(recording_db, work) if not aside(sql)]
+    # SQLite tells of each row of one prepared statement.
+    sent_once = [sql for sql, before in zip(statements, ["", *statements], strict=False) if sql[:22] != before[:22]]
+    assert len(sent_once) <= 30, "\n".join(sent_once)
+    (result,) = results
+    stored = await store.get_events(result.session_id, type="message_streamed")
+    assert [event.data["content"] for event in stored] == [f"{n} " for n in range(1000)]
+    assert len(heard) == 1000 + 2
+
+
+async def test_a_slow_stream_is_written_by_time(store: Any) -> None:
+    """What has waited long enough is stored while the provider still thinks."""
+    manager = SessionManager(store, buffering=Buffering(seconds=0.05))
+    seen: list[str] = []
+
+    async def slow(request: Request) -> AsyncIterator[Said | Answer]:
+        yield Said("message_streamed", {"content": "early"})
+        await asyncio.sleep(0.3)
+        seen.extend(_types(await store.get_events(request.session_id)))
+        yield _DONE
+
+    await manager.run_once(slow, None)
+    assert seen[-1] == "message_streamed"
+
+
+async def test_a_database_that_is_away_for_a_moment(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write is repeated with the same ids, nothing is stored twice; when it stays away, the run says so (C-3)."""
+    real = type(store).append_events
+    failures = 2
+
+    async def flaky(self: Any, events: Any) -> Any:
+        nonlocal failures
+        if failures and any(event.type == "message_streamed" for event in events):
+            failures -= 1
+            if failures:  # the outcome is unknown: it was written
+                await real(self, events)
+            raise StorageUnavailableError("away", outcome="unknown")
+        return await real(self, events)
+
+    monkeypatch.setattr(type(store), "append_events", flaky)
+    script = [*(Said("message_streamed", {"content": str(n)}) for n in range(10)), _DONE]
+    manager = SessionManager(store, buffering=Buffering(size=5, patience=1.0))
+    result = await manager.run_once(ScriptedProvider(script), None)
+    assert result.storage_failures == 2
+    streamed = [event.data["content"] for event in result.events if event.type == "message_streamed"]
+    assert streamed == [str(n) for n in range(10)]
+
+    failures = 10**6
+    patient = SessionManager(store, buffering=Buffering(size=5, patience=0.1))
+    with pytest.raises(StorageUnavailableError):
+        await patient.run_once(ScriptedProvider(script), None)
+
+
+async def test_a_provider_waits_for_the_database(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much it has to say, no more than the buffer holds is in memory."""
+    real = type(store).append_events
+    said = stored = most = 0
+
+    async def slow(self: Any, events: Any) -> Any:
+        nonlocal stored
+        await asyncio.sleep(0.005)
+        answer = await real(self, events)
+        stored += sum(event.type == "message_streamed" for event in events)
+        return answer
+
+    async def talkative(request: Request) -> AsyncIterator[Said | Answer]:
+        nonlocal said, most
+        for n in range(500):
+            said += 1
+            most = max(most, said - stored)
+            yield Said("message_streamed", {"content": str(n)})
+        yield _DONE
+
+    monkeypatch.setattr(type(store), "append_events", slow)
+    await SessionManager(store, buffering=Buffering(size=10, room=20)).run_once(talkative, None)
+    assert most <= 10 + 2 * 20 + 2
+
+
+async def test_a_failing_callback_harms_nobody(store: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, sync or async, and the run goes on."""
+
+    async def bad(event: Event) -> None:
+        raise ValueError("no")
+
+    result = await SessionManager(store).run_once(ScriptedProvider.saying("a b"), "hi", event_callback=bad)
+    assert result.status == "completed"
+    assert "event callback" in caplog.text
+
+
+async def test_providers_that_break_the_rules(store: Any) -> None:
+    """No answer, or something that is neither said nor answer: the run fails with that."""
+
+    async def silent(request: Request) -> AsyncIterator[Said | Answer]:
+        yield Said("message_streamed", {"content": "x"})
+
+    async def wild(request: Request) -> AsyncIterator[Said | Answer]:
+        yield {"type": "message_streamed"}  # type: ignore[misc]
+
+    for provider in (silent, wild):
+        with pytest.raises(ProviderError) as caught:
+            await SessionManager(store).run_once(provider, None)
+        assert caught.value.reason == "provider_malformed_response"
+    with pytest.raises(InvalidInputError) as refused:
+        await SessionManager(store).run_once(silent, None, required_capabilities=["tools"])
+    assert refused.value.missing == ["tools"]
+
+
+async def test_a_plain_function_is_recorded(store: Any) -> None:
+    """It need not know of any of this."""
+
+    async def double(text: str) -> dict[str, Any]:
+        return {"content": text * 2}
+
+    result = await SessionManager(store).run_once(recorded_function(double), {"text": "ab"})
+    assert (result.output, result.provider) == ({"content": "abab"}, "double")
+    assert (await store.get_run(result.run_id)).input == {"text": "ab"}
+
+
+async def test_a_run_that_is_taken_away_stops(store: Any) -> None:
+    """Cancelled by another process, its provider stops at the next sign of life, and its usage is added (W5, W7)."""
+    here, elsewhere = SessionManager(store, lease=0.3, pricing=_PRICES), SessionManager(store)
+    session = await here.start_session("a")
+    await here.activate_session(session.id)
+    run = await here.start_run(session.id, "hi")
+    provider = ScriptedProvider([_USED, 5.0, _DONE])
+    task = asyncio.create_task(here.execute_run(run.id, provider))
+    await asyncio.sleep(0.05)
+    await elsewhere.cancel_run(run.id, reason="from elsewhere")
+    with pytest.raises(RunStoppedError) as caught:
+        await asyncio.wait_for(task, 2)
+    assert caught.value.reason == "run_cancelled"
+    ended = await store.get_run(run.id)
+    assert (ended.status, ended.cost_usd) == ("cancelled", 0.007)
+    assert _types(await store.get_events(session.id)).count("run_cancelled") == 1
+
+
+async def test_a_run_whose_lease_ran_out_is_recovered(store: Any) -> None:
+    """One recoverer ends it, with its usage; who executed it learns that it is lost."""
+    here = SessionManager(store, lease=0.2, pricing=_PRICES, buffering=Buffering(seconds=0.05))
+    other = SessionManager(store, pricing=_PRICES)
+    session = await here.start_session("a")
+    await here.activate_session(session.id)
+    run = await here.start_run(session.id, "hi")
+    silent = False
+
+    async def stuck(event: Event) -> None:
+        if silent and event.type == "message_streamed":
+            await asyncio.sleep(0.5)  # longer than the lease: no sign of life is given meanwhile
+
+    said = Said("message_streamed", {"content": "x"})
+    provider = ScriptedProvider([_USED, 0.4, said, 5.0, _DONE])
+    task = asyncio.create_task(here.execute_run(run.id, provider, event_callback=stuck))
+    await asyncio.sleep(0.3)
+    assert await other.recover_runs() == [], "it lives, and has said so"
+    silent = True
+    await asyncio.sleep(0.4)
+    recovered = [run for runs in await asyncio.gather(*(other.recover_runs() for _ in "ab")) for run in runs]
+    assert [(each.id, each.status, each.cost_usd) for each in recovered] == [(run.id, "failed", 0.007)]
+    with pytest.raises(RunStoppedError) as caught:
+        await asyncio.wait_for(task, 2)
+    assert caught.value.reason == "run_lost"
+    ended = await store.get_run(run.id)
+    assert (ended.status, ended.error["code"], ended.cost_usd) == ("failed", "run_lost", 0.007)
+    assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "message_streamed"]
+
+
+async def test_what_may_be_given_as_a_store() -> None:
+    """A store, its class, a tuple of class and connection, something that has one; anything else is refused (W10)."""
+    store = SessionStore()
+
+    class Holder:
+        pass
+
+    holder = Holder()
+    holder.store = store  # type: ignore[attr-defined]
+    assert SessionManager(store).store is store
+    assert SessionManager(holder).store is store
+    assert isinstance(SessionManager().store, SessionStore)
+    assert isinstance(SessionManager(SessionStore).store, SessionStore)
+    assert SessionManager((SessionStore, "other")).store.connection == "other"
+    for wrong in ("sqlite://", (1, 2), object()):
+        with pytest.raises(InvalidStorageError):
+            SessionManager(wrong)
