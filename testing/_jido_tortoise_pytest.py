@@ -29,6 +29,7 @@ from jido_tortoise_testing.plugin import (
     pytest_report_header,
     pytest_runtest_call,
     pytest_runtest_makereport,
+    pytest_runtest_setup,
 )
 
 __all__ = [
@@ -58,4 +59,5 @@ __all__ = [
     "pytest_report_header",
     "pytest_runtest_call",
     "pytest_runtest_makereport",
+    "pytest_runtest_setup",
 ]
