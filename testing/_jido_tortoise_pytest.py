@@ -31,6 +31,7 @@ from jido_tortoise_testing.plugin import (
     pytest_report_header,
     pytest_runtest_call,
     pytest_runtest_makereport,
+    pytest_runtest_setup,
 )
 
 __all__ = [
@@ -62,4 +63,5 @@ __all__ = [
     "pytest_report_header",
     "pytest_runtest_call",
     "pytest_runtest_makereport",
+    "pytest_runtest_setup",
 ]

@@ -175,6 +175,28 @@ def drop_numbers(schema: str | None, dialect: Dialect) -> Statement:
     return _finished(f"DELETE FROM {{schema}}adk_events WHERE {_EVENT_IS} AND seq {some}", schema, dialect)
 
 
+# -- importing ----------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=16)
+def add_state(parts: int, schema: str | None, dialect: Dialect) -> Statement:
+    """Add the state of an app, or of a user: keys that are there already keep their values."""
+    table, key = {1: ("adk_app_states", "app_name"), 2: ("adk_user_states", "app_name, user_id")}[parts]
+    places = ", ".join(f":{name}" for name in key.split(", "))
+    merged = "excluded.state || c.state" if dialect == "postgres" else "adk_merged(excluded.state, c.state)"
+    sql = (
+        f"INSERT INTO {{schema}}{table} AS c ({key}, state, updated_at) VALUES ({places}, :state, :after)"
+        f" ON CONFLICT ({key}) DO UPDATE SET state = {merged}"
+    )
+    return _finished(sql, schema, dialect)
+
+
+@lru_cache(maxsize=16)
+def set_updated(schema: str | None, dialect: Dialect) -> Statement:
+    """Set when a session was updated."""
+    return _finished(f"UPDATE {{schema}}adk_sessions SET updated_at = :after WHERE {_KEY_IS}", schema, dialect)
+
+
 # -- parts --------------------------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from google.adk.events import Event
 from pydantic_core import to_jsonable_python
 
-from jido_tortoise import checks, codec, times
-from jido_tortoise.adk import rows
+from jido_tortoise import codec, times
+from jido_tortoise.adk import google_rows, rows
+from jido_tortoise.adk.google_making import event_of
 from jido_tortoise.adk.rows import EventRow, Key
 from jido_tortoise.adk.safe_state import described
 from jido_tortoise.database import Dialect
@@ -22,8 +23,6 @@ from jido_tortoise.errors import CorruptRowError
 #: What is not written as the rest: of the delta the codec keeps the types, and the models of an authentication scheme
 #: (FastAPI's, `in` and `type` for one) are only read again by their aliases.
 _APART = {"actions": {"state_delta", "requested_auth_configs"}}
-#: Their alphabet of Base64, and that of the rows.
-_URL_SAFE = str.maketrans("-_", "+/")
 
 
 def encode_event(event: Event, delta: Mapping[str, Any], dialect: Dialect) -> EventRow:
@@ -40,22 +39,9 @@ def encode_event(event: Event, delta: Mapping[str, Any], dialect: Dialect) -> Ev
     """
     tree: dict[str, Any] = event.model_dump(mode="json", exclude_none=True, exclude=_APART, fallback=described)
     tree["actions"] = _actions(event, tree["actions"], delta)
-    moment = times.stored_time(times.moment_of(event.timestamp, "event.timestamp"), dialect)
     if tree["node_info"] == {"path": ""}:
         del tree["node_info"]
-    content = tree.pop("content", None)
-    values = [
-        checks.text(tree.pop("id"), "event.id"),
-        *_texts(tree),
-        None if content is None else codec.dump_map(_content(content), path="event.content"),
-        codec.dump_map(tree.pop("actions"), path="event.actions"),
-        *(_map(tree.pop(name, None), name) for name in rows.MAPS),
-        *(_flag(tree, name) for name in rows.FLAGS),
-        codec.dumps(_ids(tree), path="event.long_running_tool_ids"),
-        moment,
-        codec.dump_map(tree, path="event"),
-    ]
-    return EventRow._make(values)
+    return google_rows.row_of(tree, event.timestamp, dialect)
 
 
 def _actions(event: Event, tree: dict[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,35 +51,6 @@ def _actions(event: Event, tree: dict[str, Any], delta: Mapping[str, Any]) -> di
             event.actions.requested_auth_configs, by_alias=True, exclude_none=True, fallback=described
         )
     return made
-
-
-def _texts(tree: dict[str, Any]) -> list[str | None]:
-    columns = []
-    for name, most in rows.TEXTS.items():
-        column = rows.fitting(tree.get(name), most, f"event.{name}")
-        if name in tree and column == tree[name]:
-            del tree[name]
-        columns.append(column)
-    return columns
-
-
-def _content(tree: dict[str, Any]) -> dict[str, Any]:
-    for part in tree.get("parts") or ():
-        if "data" in part.get("inline_data", ()):
-            part["inline_data"]["data"] = part["inline_data"]["data"].translate(_URL_SAFE)
-    return tree
-
-
-def _map(tree: dict[str, Any] | None, name: str) -> str | None:
-    return None if tree is None else codec.dump_map(tree, path=f"event.{name}")
-
-
-def _flag(tree: dict[str, Any], name: str) -> bool:
-    return bool(tree.get(name)) and bool(tree.pop(name))
-
-
-def _ids(tree: dict[str, Any]) -> list[str]:
-    return tree.pop("long_running_tool_ids") if tree.get("long_running_tool_ids") else []
 
 
 # -- and back -----------------------------------------------------------------------------------------------------
@@ -118,9 +75,8 @@ def _events(found: list[EventRow]) -> list[Event]:
     contents = codec.loads_each([row.content or "null" for row in found])
     actions = codec.loads_each([row.actions for row in found])
     extras = codec.loads_each([row.extra for row in found])
-    validate = Event.model_validate
     return [
-        validate(_tree(row, content, does, extra))
+        event_of(_tree(row, content, does, extra))
         for row, content, does, extra in zip(found, contents, actions, extras, strict=True)
     ]
 

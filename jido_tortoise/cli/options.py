@@ -8,14 +8,19 @@ import sys
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jido_tortoise.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tortoise.models import Model
+
+    from jido_tortoise.adk.store import AdkSessionStore
     from jido_tortoise.agents.tortoise import TortoiseStorage
     from jido_tortoise.database import Db
+    from jido_tortoise.recording.queries import QueryAPI
 
 
 def common() -> argparse.ArgumentParser:
@@ -49,11 +54,20 @@ def connected() -> argparse.ArgumentParser:
     return parser
 
 
+def moment(text: str) -> datetime:
+    """Read an argument as a moment of ISO 8601; without a zone it is of this machine's."""
+    return datetime.fromisoformat(text).astimezone()
+
+
 # -- the config ---------------------------------------------------------------------------------------------------
 
 
-def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+def settings_of(options: argparse.Namespace, *families: str) -> dict[str, Any]:
     """Answer the Tortoise config that the options, the environment or pyproject.toml name.
+
+    Args:
+        options: As they were given.
+        families: Which of ours a database that is named by `--db` has; "agents" when none is given.
 
     Raises:
         ConfigError: None is named, or it cannot be imported or read.
@@ -62,7 +76,7 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     from jido_tortoise.schema.apps import apps
 
     if options.db is not None:
-        return read_config({"connections": {"default": options.db}, "apps": apps()})
+        return read_config({"connections": {"default": options.db}, "apps": apps(*families)})
     name, source = _named(options.config)
     sys.path[:0] = [path for path in (os.path.abspath(source), os.getcwd()) if path not in sys.path]
     return read_config(name)
@@ -101,21 +115,57 @@ async def opened(options: argparse.Namespace) -> AsyncIterator[TortoiseStorage]:
     Raises:
         ConfigError: The config cannot be used, or names a SQLite file that is not there.
     """
+    from jido_tortoise.agents.models import JidoCheckpoint
+    from jido_tortoise.agents.tortoise import TortoiseStorage
+
+    async with _initialised(options, settings_of(options), JidoCheckpoint):
+        yield TortoiseStorage(connection=options.connection, schema=options.schema)
+
+
+@asynccontextmanager
+async def opened_adk(options: argparse.Namespace) -> AsyncIterator[AdkSessionStore]:
+    """Initialise Tortoise by the options for the block, and answer the store of ADK sessions that they mean.
+
+    Raises:
+        ConfigError: The config cannot be used, or names a SQLite file that is not there.
+    """
+    from jido_tortoise.adk.models import AdkSession
+    from jido_tortoise.adk.store import AdkSessionStore
+
+    async with _initialised(options, settings_of(options, "adk"), AdkSession):
+        yield AdkSessionStore(connection=options.connection, schema=options.schema)
+
+
+@asynccontextmanager
+async def opened_recording(options: argparse.Namespace) -> AsyncIterator[QueryAPI]:
+    """Initialise Tortoise by the options for the block, and answer the queries of the recorded sessions that they mean.
+
+    Raises:
+        ConfigError: The config cannot be used, or names a SQLite file that is not there.
+    """
+    from jido_tortoise.recording.models import AsmSession
+    from jido_tortoise.recording.queries import QueryAPI
+
+    async with _initialised(options, settings_of(options, "recording"), AsmSession):
+        yield QueryAPI(options.connection, options.schema, raw=True)
+
+
+@asynccontextmanager
+async def _initialised(
+    options: argparse.Namespace, settings: dict[str, Any], model: type[Model]
+) -> AsyncIterator[None]:
     from tortoise.context import TortoiseContext
     from tortoise.exceptions import ConfigurationError
 
-    from jido_tortoise.agents.models import JidoCheckpoint
-    from jido_tortoise.agents.tortoise import TortoiseStorage
     from jido_tortoise.database import resolve
 
-    settings = settings_of(options)
     async with TortoiseContext() as context:
         try:
             await context.init(config=settings)
         except (ConfigurationError, ImportError) as error:
             raise ConfigError(f"Tortoise cannot use this config: {error}") from error
-        refuse_missing_file(resolve(options.connection, JidoCheckpoint, schema=options.schema))
-        yield TortoiseStorage(connection=options.connection, schema=options.schema)
+        refuse_missing_file(resolve(options.connection, model, schema=options.schema))
+        yield
 
 
 def refuse_missing_file(db: Db) -> None:

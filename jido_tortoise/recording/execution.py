@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,6 +41,9 @@ from jido_tortoise.recording.redaction import Redactor
 from jido_tortoise.recording.usage import Usage, cost_of
 
 _log = logging.getLogger("jido_tortoise")
+
+#: The runs that this code is a part of: their callbacks and providers must not wait for their ends.
+executing: ContextVar[frozenset[str]] = ContextVar("jido_tortoise_executing", default=frozenset())
 
 EventCallback = Callable[[Event], Any]
 #: How often the end is written anew when somebody else has written the run or session meanwhile.
@@ -139,10 +143,12 @@ class Execution:
             StorageError: The database was away for too long. What is stored is found by `recover_runs`.
         """
         stream = _stream(provider, request)
+        before = executing.set(executing.get() | {self.run.id})
         try:
             answer = await self._followed(session, stream, opening)
             return await to_the_end(self._completed(answer))
         finally:
+            executing.reset(before)
             self.over.set()
 
     async def _begin(self, session: Session, opening: Iterable[Said]) -> None:
@@ -203,14 +209,18 @@ class Execution:
                 reason="provider_malformed_response",
                 provider=self.provider,
             )
-        await self._record(item)
+        if not await self._record(item):
+            return
         for violation in self._watch.observe(item.type, item.data):
             await self._violated(violation)
 
-    async def _record(self, said: Said) -> None:
+    async def _record(self, said: Said) -> bool:
+        """Record what was said; False when it was no event, of which an event tells."""
+        good = True
         try:
             events = self.maker.event(said)
         except InvalidInputError as error:
+            good = False
             events = self.maker.one("error_occurred", {"error_message": f"an event was rejected: {error}"})
         else:
             self._usage.add(said.type, said.data)
@@ -219,6 +229,7 @@ class Execution:
             await self._tell(event)
         if self._buffer.time_left() == 0:
             await self._flush()
+        return good
 
     async def _tell(self, event: Event) -> None:
         if self.wishes.callback is None:

@@ -7,11 +7,17 @@ a provider down instead of filling the memory.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing, nullcontext
 from typing import Any, Generic, TypeVar
 
+_log = logging.getLogger("jido_tortoise")
+
 T = TypeVar("T")
+
+#: How often a generator is cancelled, and how many seconds it has each time to close what it has open.
+_CANCELLATIONS, _PATIENCE = 3, 5.0
 
 
 class Intake(Generic[T]):
@@ -60,10 +66,18 @@ class Intake(Generic[T]):
         return items
 
     async def stop(self) -> None:
-        """Cancel the reading and wait until the generator is closed; nothing happens when it has ended."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        """Cancel the reading and wait until the generator is closed; nothing happens when it has ended.
+
+        One that goes on when it is cancelled is cancelled again, and left alone after the last time.
+        """
+        task = self._task
+        for _ in range(_CANCELLATIONS):
+            if task is None or task.done():
+                return
+            task.cancel()
+            await asyncio.wait([task], timeout=_PATIENCE)
+        if task is not None and not task.done():
+            _log.warning("a provider goes on although it was cancelled %d times: %r", _CANCELLATIONS, self._stream)
 
     async def _read(self) -> None:
         try:

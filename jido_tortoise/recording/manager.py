@@ -20,7 +20,7 @@ from jido_tortoise.recording.buffer import Buffering
 from jido_tortoise.recording.continuation import Continuation
 from jido_tortoise.recording.endings import error_map
 from jido_tortoise.recording.entities import Event, Run, Session
-from jido_tortoise.recording.execution import EventCallback, Execution, RunResult, Settings, Wishes
+from jido_tortoise.recording.execution import EventCallback, Execution, RunResult, Settings, Wishes, executing
 from jido_tortoise.recording.making import EventMaker, told_of
 from jido_tortoise.recording.policies import Policy
 from jido_tortoise.recording.port import SessionStoreLike
@@ -328,7 +328,7 @@ class SessionManager:
         """Cancel a run that is pending or running, wherever it is executed; one that was cancelled stays so.
 
         One that this manager executes has ended when this answers; in another process its provider stops at the run's
-        next sign of life.
+        next sign of life. Called by the run's own callback or provider it only asks: the run ends when they return.
 
         Raises:
             NotFoundError: `run_not_found`.
@@ -339,6 +339,8 @@ class SessionManager:
             execution.stop(
                 RunStoppedError(f"run {run_id!r} was cancelled", reason="run_cancelled", run_id=run_id, why=reason)
             )
+            if run_id in executing.get():
+                return await self.store.get_run(run_id)
             await execution.over.wait()
         for left in reversed(range(_ATTEMPTS)):
             stored = await self.store.get_run(run_id)

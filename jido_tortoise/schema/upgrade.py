@@ -91,9 +91,16 @@ async def upgrade(
         ConfigError: The config is none, or has no app with models of ours.
         InvalidInputError: The database is in memory: it would be gone with the connection (see `create`).
     """
-    settings = read_config(config)
+    return await bring_up(
+        read_config(config), all=all, schema=schema, tell=progress or _silent, fake=fake, location=location
+    )
+
+
+async def bring_up(
+    settings: dict[str, Any], *, all: bool, schema: str | None, tell: Tell, fake: bool, location: str | None
+) -> UpgradeReport:
+    """Upgrade the databases of a config that was read; the toolkit keeps a test from the service's own here."""
     homes = find_homes(settings)
-    tell = progress or _silent
     done = []
     for home in homes:
         async with own_connections(settings, {home.alias, home.listed_on}):

@@ -6,8 +6,9 @@ They come with the plugin; without it, `pytest_plugins = ["jido_tortoise_testing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from jido_tortoise_testing.racing import Race
     from jido_tortoise_testing.recording_factories import RecordingFactories
     from jido_tortoise_testing.sandboxes import Sandbox, Workshop
-
-#: Whether the test's own part failed; written by the plugin.
-FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +77,7 @@ def jido_db_setup(
         server=lambda: server_url(run),
         folder=tmp_path_factory.mktemp("jido"),
         worker=str(run.told.get("workerid", "main")),
+        migrations=run.migrations,
     )
     yield workshop
     workshop.close()
@@ -102,10 +101,14 @@ def jido_db(request: pytest.FixtureRequest, jido_db_setup: Workshop, jido_backen
     item.user_properties += [("jido_case", case_of(item)), ("jido_backend", jido_backend)]
     with jido_db_setup.open(jido_backend, wish_of(item).storage) as sandbox:
         yield sandbox
-        if item.stash.get(FAILED, False) and run_of(request.config).keep_failed:
-            from jido_tortoise_testing.keeping import keep
+        _keep(request.config, case_of(item), sandbox)
 
-            item.user_properties.append(("jido_kept", keep(item, sandbox)))
+
+def _keep(config: pytest.Config, test: str, sandbox: Sandbox) -> None:
+    if run_of(config).keep_failed:
+        from jido_tortoise_testing.keeping import keep
+
+        keep(config, test, sandbox)
 
 
 def _refuse_trio(item: pytest.Item) -> None:
@@ -185,10 +188,16 @@ def jido_sandbox(
 
     usual = run_of(pytestconfig).backend.text
 
-    def jido_sandbox(
+    @asynccontextmanager
+    async def jido_sandbox(
         backend: str = "sqlite" if usual == "both" else usual, storage: str | None = None
-    ) -> AbstractAsyncContextManager[Sandbox]:
-        return open_sandbox(jido_db_setup, backend, storage)
+    ) -> AsyncIterator[Sandbox]:
+        async with open_sandbox(jido_db_setup, backend, storage) as sandbox:
+            try:
+                yield sandbox
+            except BaseException:
+                _keep(pytestconfig, os.environ.get("PYTEST_CURRENT_TEST", "").removesuffix(" (call)"), sandbox)
+                raise
 
     return jido_sandbox
 

@@ -100,6 +100,11 @@ class HistoryError(AssertionError):
         self.anomalies = tuple(anomalies)
 
 
+def _now() -> int:
+    """Answer nanoseconds of a clock that all processes of a machine share, and that no tool freezes for a test."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) if hasattr(time, "CLOCK_MONOTONIC") else time.monotonic_ns()
+
+
 # -- recording ----------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +170,7 @@ class RecordedStorage:
             "ids": tuple(entry.id for entry in made),
             "expected": expected_rev,
         }
-        invoked = time.monotonic_ns()
+        invoked = _now()
         try:
             answer = await self._inner.append_thread(thread_id, made, expected_rev=expected_rev, metadata=metadata)
         except BaseException as error:
@@ -189,7 +194,7 @@ class RecordedStorage:
         entries = normalise_entries(thread.entries)
         facts = {"action": "append", "key": thread.id, "ids": tuple(entry.id for entry in entries)}
         made = replace(thread, entries=entries)
-        invoked = time.monotonic_ns()
+        invoked = _now()
         try:
             answer = await inner.save(key, data, expected_version=expected_version, thread=made)
         except BaseException as error:
@@ -203,14 +208,14 @@ class RecordedStorage:
 
     async def load_thread(self, thread_id: str, **range_: Any) -> Thread | None:
         """Read; a read of all is recorded."""
-        invoked = time.monotonic_ns()
+        invoked = _now()
         thread = await self._inner.load_thread(thread_id, **range_)
         if not range_:
             self._record({"action": "read", "key": thread_id, "ids": _ids(thread)}, invoked, "ok")
         return thread
 
     def _record(self, facts: dict[str, Any], invoked: int, outcome: Outcome) -> None:
-        returned = None if outcome == "unknown" else time.monotonic_ns()
+        returned = None if outcome == "unknown" else _now()
         operation = Operation(process=self._process, invoked=invoked, returned=returned, outcome=outcome, **facts)
         self._history.operations.append(operation)
 

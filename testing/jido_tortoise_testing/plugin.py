@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
+from contextlib import ExitStack
 from typing import Any, Literal
 
 import pytest
 
-from jido_tortoise_testing.fixtures import FAILED
-from jido_tortoise_testing.settings import SETTINGS, Run, golden_of, run_of, wish_of
+from jido_tortoise_testing.failures import CURE
+from jido_tortoise_testing.settings import SETTINGS, Run, find, golden_of, run_of, wish_of
 
 MARKS = (
     'jido_db(storage="memory"|"file"|"clone", backend="sqlite"|"postgres"|"both"): brings the fixture jido_db',
     "jido_golden(folder, classes=()): runs the test for each golden file there, once today's code has thawed it",
     "jido_seed(number): the seed of this test instead of the run's",
+)
+
+#: Whether a part of the test has failed: its fixtures, or the test itself.
+_FAILED = pytest.StashKey[bool]()
+_GUARDED = pytest.StashKey[bool]()
+#: What Tortoise says when it was not initialised.
+_LOST = (
+    "No TortoiseContext is currently active",
+    "default_connection for the model",
+    "DB configuration not initialised",
 )
 
 
@@ -38,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _check(run: Run) -> None:
     run.remember_seed()
-    _ = run.keep_failed
+    _ = run.keep_failed, run.migrations
     if run.wants_postgres and run.url is None:
         _find_server(run)
 
@@ -56,13 +68,12 @@ def _find_server(run: Run) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist the seed, and the server that all of them share."""
-    from jido_tortoise_testing.servers import server_url
+    """Tell a worker of pytest-xdist the seed, and where to ask for the server that all of them share."""
+    from jido_tortoise_testing.servers import offer
 
     run = run_of(node.config)
     node.workerinput["jido_seed"] = run.seed
-    if run.wants_postgres:
-        node.workerinput["jido_db_url"] = server_url(run)
+    node.workerinput["jido_server"] = offer(run)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -108,9 +119,17 @@ def pytest_runtest_call(item: pytest.Item) -> None:
         golden.check()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         _bring_fixture(item)
+    # In whatever order others have put them; models point at one kind of database at a time.
+    items.sort(key=_backend_of)
+
+
+def _backend_of(item: pytest.Item) -> bool:
+    spec = getattr(item, "callspec", None)
+    return spec is not None and spec.params.get("jido_backend") == "postgres"
 
 
 def _bring_fixture(item: pytest.Item) -> None:
@@ -121,14 +140,49 @@ def _bring_fixture(item: pytest.Item) -> None:
             names.append(name)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Keep all tests from the databases that the service's config names; costs nothing where nobody uses Tortoise."""
+    if "tortoise.connection" in sys.modules and _GUARDED not in item.config.stash:
+        item.config.stash[_GUARDED] = True
+        named = find(item.config, "jido_tortoise_orm")
+        if named is not None:
+            _guard(item.config, named.text)
+
+
+def _guard(config: pytest.Config, named: str) -> None:
+    from jido_tortoise.host_config import read_config
+    from jido_tortoise_testing.adoption import forbidden
+
+    guard = ExitStack()
+    guard.enter_context(forbidden(lambda: read_config(named)))
+    config.add_cleanup(guard.close)
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    if call.excinfo and "jido_db" not in getattr(item, "fixturenames", []) and _has_no_database(call.excinfo.value):
+        call.excinfo.value.add_note(f"jido: database access outside of a sandbox. {CURE}")
     report = yield
-    if report.when == "call" and "jido_db" in getattr(item, "fixturenames", []):
-        item.stash[FAILED] = report.failed
-        if report.failed:
-            report.sections.append(("jido", f"reproduce: {_command(item)}"))
+    item.stash[_FAILED] = report.failed or (report.when != "setup" and item.stash.get(_FAILED, False))
+    if report.failed and "jido_db" in getattr(item, "fixturenames", []):
+        report.sections.append(("jido", f"reproduce: {_command(item)}"))
+    if report.when == "teardown" and run_of(item.config).keep_failed:
+        from jido_tortoise_testing.keeping import settle
+
+        report.user_properties.append(("jido_kept", settle(item.config, failed=item.stash[_FAILED])))
     return report
+
+
+def _has_no_database(error: BaseException | None) -> bool:
+    """Tell whether an error says that Tortoise was not initialised."""
+    while error is not None:
+        if type(error).__name__ == "NotInitialisedError" or any(words in str(error) for words in _LOST):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _command(item: pytest.Item) -> str:
@@ -148,26 +202,32 @@ class Summary:
     """What the run found out about its tests, where it reports: in the controller of pytest-xdist, if there is one."""
 
     def __init__(self) -> None:
-        #: By the test's name without its database: the outcome by database.
-        self.outcomes: dict[str, dict[str, str]] = {}
+        #: By the test's name without its database: the outcome by database, and of a failure its words.
+        self.outcomes: dict[str, dict[str, tuple[str, str]]] = {}
         self.kept: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties = dict(report.user_properties)
-        if report.when == "call" and "jido_case" in properties:
+        if "jido_case" in properties and (report.when == "call" or report.failed):
             outcomes = self.outcomes.setdefault(str(properties["jido_case"]), {})
-            outcomes[str(properties["jido_backend"])] = report.outcome
-        if report.when == "teardown" and "jido_kept" in properties:
+            outcomes[str(properties["jido_backend"])] = _told(report)
+        if report.when == "teardown" and properties.get("jido_kept"):
             self.kept.append(f"{report.nodeid}\n    {properties['jido_kept']}")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         differing = [
-            f"{case}: " + ", ".join(f"{outcome} on {backend}" for backend, outcome in outcomes.items())
+            f"{case}: " + ", ".join(f"{how} on {backend}{words}" for backend, (how, words) in outcomes.items())
             for case, outcomes in self.outcomes.items()
             if len(set(outcomes.values())) > 1
         ]
         _tell(terminalreporter, "jido: differs between sqlite and postgres", differing)
         _tell(terminalreporter, "jido: kept databases", self.kept)
+
+
+def _told(report: pytest.TestReport) -> tuple[str, str]:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    words = str(crash.message).partition("\n")[0] if report.failed and crash else ""
+    return report.outcome, f" ({words})" if words else ""
 
 
 def _tell(terminal: Any, title: str, lines: list[str]) -> None:

@@ -18,7 +18,7 @@ from jido_tortoise_testing.postgres import run_sql, with_database
 from jido_tortoise_testing.sandboxes import Place
 from jido_tortoise_testing.servers import Janitor
 
-#: Rows of the template, for after the cleaning.
+#: The schema of the cleaning, and of the template's rows, which it brings back.
 _KEPT = "jido_test_rows"
 _TABLES = """
     SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
@@ -88,17 +88,25 @@ class Cleaner:
 
 
 async def _script(connection: Any) -> str:
+    """Put the cleaning into a function, whose plans the cleaner's session keeps, and give its call."""
     tables = [row[0] for row in await connection.fetch(_TABLES)]
     names = dict(await connection.fetch(_QUALIFIED))
     references: dict[str, set[str]] = {table: set() for table in tables}
     for child, parent in await connection.fetch(_REFERENCES):
         references[names[child]].add(names[parent])
-    lines = _deletes(references)
-    if await connection.fetchval(_GUARDED):
+    silence = (
         # A service's own append-only tables may refuse to be emptied; only a superuser can silence them.
-        lines.insert(0, "SET LOCAL session_replication_role = replica")
-    lines += await _keep_rows(connection, tables)
-    return "; ".join(lines)  # sent as one, it is one transaction
+        ["PERFORM set_config('session_replication_role', 'replica', true)"]
+        if await connection.fetchval(_GUARDED)
+        else []
+    )
+    await connection.execute(f"DROP SCHEMA IF EXISTS {_KEPT} CASCADE; CREATE SCHEMA {_KEPT}")
+    kept = [table for table in tables if await connection.fetchval(f"SELECT EXISTS (SELECT FROM {table})")]
+    body = "; ".join([*silence, *await _cleaning(connection, _deletes(references), kept)])
+    await connection.execute(
+        f"CREATE FUNCTION {_KEPT}.clean() RETURNS void LANGUAGE plpgsql AS $jido$ BEGIN {body}; END $jido$"
+    )
+    return f"SELECT {_KEPT}.clean()"
 
 
 def _deletes(references: dict[str, set[str]]) -> list[str]:
@@ -109,17 +117,26 @@ def _deletes(references: dict[str, set[str]]) -> list[str]:
     return [f"DELETE FROM {table}" for table in reversed(parents_first)]
 
 
-async def _keep_rows(connection: Any, tables: list[str]) -> list[str]:
-    """Copy what the template's tables hold already, a migration tool's list perhaps, and tell how to bring it back."""
-    full = [table for table in tables if await connection.fetchval(f"SELECT EXISTS (SELECT FROM {table})")]
-    if full:
-        await connection.execute(f"DROP SCHEMA IF EXISTS {_KEPT} CASCADE; CREATE SCHEMA {_KEPT}")
-    lines = []
-    for number, table in enumerate(full):
-        copy = f"{_KEPT}.rows_{number}"
+async def _cleaning(connection: Any, deletes: list[str], kept: list[str]) -> list[str]:
+    """Tell how to delete all rows but those that the template's tables hold already, a migration tool's list perhaps.
+
+    Those are copied now. They are deleted, and brought back, when one of them is no longer the row that it was.
+    """
+    if not kept:
+        return deletes
+    back, marks = [], []
+    # What is deleted last is referred to, and comes back first.
+    order = {line.removeprefix("DELETE FROM "): -number for number, line in enumerate(deletes)}
+    for number, table in enumerate(sorted(kept, key=lambda table: order.get(table, 0))):
+        copy, setting = f"{_KEPT}.rows_{number}", f"'{_KEPT}.mark_{number}'"
         await connection.execute(f"CREATE TABLE {copy} AS TABLE {table}")
-        lines.append(f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM {copy}")
-    return lines
+        mark = f"(SELECT string_agg(ctid::text || xmin::text, ' ') FROM {table})"
+        back.append(f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM {copy}")
+        back.append(f"PERFORM set_config({setting}, {mark}, false)")
+        marks.append(f"{mark} IS DISTINCT FROM current_setting({setting}, true)")
+    others = [line for line in deletes if line.removeprefix("DELETE FROM ") not in kept]
+    whole = "; ".join([*deletes, *back])
+    return [f"IF {' OR '.join(marks)} THEN {whole}; ELSE {'; '.join([*others, 'NULL'])}; END IF"]
 
 
 class PostgresShop:

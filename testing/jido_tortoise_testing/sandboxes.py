@@ -6,8 +6,9 @@ A `Workshop` makes the tables once for each database and run, and lends what it 
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from jido_tortoise.errors import AppNotRegisteredError
 from jido_tortoise.host_config import read_config
 from jido_tortoise.schema.apps import find_homes
 from jido_tortoise.schema.families import family_named
-from jido_tortoise_testing.adoption import adopted, own_context
+from jido_tortoise_testing.adoption import adopted, suspended
 from jido_tortoise_testing.failures import JidoSandboxError
 from jido_tortoise_testing.leases import Lease, Statements
 from jido_tortoise_testing.servers import Janitor
@@ -67,7 +68,7 @@ class Sandbox:
     #: The connection that our tables are on.
     alias: str
     statements: Statements
-    context: TortoiseContext = field(default_factory=own_context)
+    context: TortoiseContext = field(default_factory=TortoiseContext)
 
     @property
     def url(self) -> str:
@@ -193,11 +194,21 @@ class Workshop:
         server: Gives the URL of a PostgreSQL server, when one is needed.
         folder: For databases in files.
         worker: Part of the names of databases, for whoever looks at the server.
+        migrations: Make the tables by the migrations, and only by them.
     """
 
-    def __init__(self, config: Any, *, server: Callable[[], str], folder: Path, worker: str = "main") -> None:
+    def __init__(
+        self,
+        config: Any,
+        *,
+        server: Callable[[], str],
+        folder: Path,
+        worker: str = "main",
+        migrations: bool = False,
+    ) -> None:
         self.config, self.alias = complete(config)
         self.folder = folder
+        self._migrations = migrations
         self._server = server
         self._worker = worker
         self._fills: list[Fill] = []
@@ -247,7 +258,7 @@ class Workshop:
         with lend(storage, statements) as (kind, places):
             config = config_on(self.config, places)
             sandbox = Sandbox(backend, kind, places, config, self.alias, statements)
-            with sandbox.context, adopted(sandbox.context, sandbox.url):
+            with sandbox.context, adopted(sandbox.context, sandbox.url, self.config["connections"]):
                 yield from self._opened(sandbox)
 
     def _opened(self, sandbox: Sandbox) -> Iterator[Sandbox]:
@@ -289,24 +300,58 @@ class Workshop:
 
     def _sqlite_templates(self) -> dict[str, bytes]:
         if self._templates is None:
-            places = {alias: sqlite_place(Lease(Statements()), ":memory:") for alias in self.config["connections"]}
+            # A tool for migrations opens a database several times, so that it must be in a file.
+            self.folder.mkdir(parents=True, exist_ok=True)
+            paths = {
+                alias: str(self.folder / f"{alias}.template.db") if self._migrations else ":memory:"
+                for alias in self.config["connections"]
+            }
+            places = {alias: sqlite_place(Lease(Statements()), path) for alias, path in paths.items()}
             self.build(places)
-            self._templates = {alias: place.lease.template for alias, place in places.items()}
+            self._templates = {alias: _image(place, paths[alias]) for alias, place in places.items()}
         return self._templates
 
     def build(self, places: dict[str, Place]) -> None:
         """Make the tables of all models at these places, ours with their triggers, and what was added."""
-        self.janitor.run(self._build(config_on(self.config, places)))
+        with suspended():
+            self.janitor.run(self._build(places))
         EXECUTOR_CACHE.clear()
 
-    async def _build(self, config: dict[str, Any]) -> None:
+    async def _build(self, places: dict[str, Place]) -> None:
         # Closing a database in memory keeps its bytes in its lease, which is what a template is.
-        async with own_context() as context:
-            await context.init(config=config)
-            await schema.create()
-            await context.generate_schemas(safe=True)
+        if self._migrations:
+            await migrate({**self.config, "connections": {alias: place.url for alias, place in places.items()}})
+        async with TortoiseContext() as context:
+            await context.init(config=config_on(self.config, places))
+            if not self._migrations:
+                await schema.create()
+                await context.generate_schemas(safe=True)
             for fill in self._fills:
                 await fill(context)
+
+
+def _image(place: Place, path: str) -> bytes:
+    if path == ":memory:":
+        return place.lease.template
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")  # a database in memory cannot have a log beside it
+        return connection.serialize()
+
+
+async def migrate(config: dict[str, Any]) -> None:
+    """Make all tables of a config as its migrations make them.
+
+    Raises:
+        JidoSandboxError: An app has none.
+    """
+    report = await schema.upgrade(config, all=True)
+    done = {app.app for app in report.apps}
+    for label, app in config["apps"].items():
+        if label not in done and set(app["models"]) != {"aerich.models"}:
+            raise JidoSandboxError(
+                f"jido_migrations: the app {label!r} has no migrations: neither files of Aerich under its `location`,"
+                " nor a `migrations` module in the config"
+            )
 
 
 @asynccontextmanager

@@ -53,6 +53,7 @@ SETTINGS = {
         Setting("jido_tortoise_orm", "the Tortoise config of the service, such as shop.settings.TORTOISE_ORM", "NAME"),
         Setting("jido_models", "modules with models, separated by spaces, where there is no such config", "MODULES"),
         Setting("jido_keep_failed", "keep the database of a test that fails, and say how to open it"),
+        Setting("jido_migrations", "make the tables of the sandboxes by the migrations, not from the models"),
     )
 }
 
@@ -127,12 +128,20 @@ class Run:
     @cached_property
     def keep_failed(self) -> bool:
         """Whether the database of a failed test stays."""
-        found = find(self.config, "jido_keep_failed")
+        return self._flag("jido_keep_failed")
+
+    @cached_property
+    def migrations(self) -> bool:
+        """Whether tables are made by migrations."""
+        return self._flag("jido_migrations")
+
+    def _flag(self, name: str) -> bool:
+        found = find(self.config, name)
         if found is None or found.text.lower() in _NO:
             return False
         if found.text.lower() in _YES:
             return True
-        raise pytest.UsageError(f"jido_keep_failed (from {found.source}): expected true or false, got {found.text!r}")
+        raise pytest.UsageError(f"{name} (from {found.source}): expected true or false, got {found.text!r}")
 
     @cached_property
     def seed(self) -> int:

@@ -31,6 +31,9 @@ _COMMANDS = (
     *("demo", "upgrade", "verify", "doctor"),
     *("migrations heads", "migrations history", "migrations location", "migrations vendor"),
     *("agents list", "agents show", "agents repair", "agents export"),
+    *("adk list", "adk show", "adk prune", "adk delete", "adk import"),
+    *("recording list", "recording show", "recording tail", "recording export", "recording import"),
+    "recording usage",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -21,23 +22,37 @@ from jido_tortoise.errors import (
     RunStoppedError,
     StorageUnavailableError,
 )
+from jido_tortoise.recording import intake
 from jido_tortoise.recording.buffer import Buffering
 from jido_tortoise.recording.entities import Event
 from jido_tortoise.recording.execution import RunResult
 from jido_tortoise.recording.manager import SessionManager
 from jido_tortoise.recording.memory import InMemorySessionStore
 from jido_tortoise.recording.policies import Policy
-from jido_tortoise.recording.providers import Answer, Request, Said, ScriptedProvider, recorded_function
+from jido_tortoise.recording.providers import (
+    Answer,
+    AnthropicProvider,
+    OpenAIProvider,
+    Request,
+    Said,
+    ScriptedProvider,
+    recorded_function,
+)
 from jido_tortoise.recording.redaction import Redactor
 from jido_tortoise.recording.store import SessionStore
 from jido_tortoise_testing.leases import is_frame, is_plumbing
 from tests.conftest import Database, opened
+from tests.integration.llm_server import anthropic_answer, llm_server, openai_answer
 from tests.integration.test_costs import sent
 
 _SECRET = "ghp_" + "aBcDeFgHi" * 4
 _PRICES = {"scripted": {"default": {"input": "0.001", "output": "0.002"}}}
 _USED = Said("token_usage_updated", {"input_tokens": 3, "output_tokens": 2, "model": "m-1"})
 _DONE = Answer(output={"content": "ok"}, model="m-1")
+
+
+#: For what has nothing to do with the database.
+_IN_MEMORY = pytest.mark.parametrize("store", ["memory"], indirect=True)
 
 
 @pytest.fixture(params=["memory", "sqlite-file", "postgres"])
@@ -279,6 +294,7 @@ async def test_telemetry_of_odd_and_unstorable_events(store: Any) -> None:
             Said("never_heard_of", {"x": 1}),
             Said("message_streamed", {"content": "ok", "raw": object()}),
             Said("message_streamed", {"content": "ok"}, timestamp="yesterday"),  # type: ignore[arg-type]
+            Said("tool_call_started", None),  # type: ignore[arg-type]
             Said("message_received", {"content": "NUL \0 and \ud800", "role": "assistant"}),
             _DONE,
         ]
@@ -289,13 +305,14 @@ async def test_telemetry_of_odd_and_unstorable_events(store: Any) -> None:
     assert events["message_streamed"].metadata["_validation_warnings"] == ["content is missing"]
     assert events["message_received"].data["content"] == "NUL \0 and \ud800"
     wrong = [event.data["error_message"] for event in result.events if event.type == "error_occurred"]
-    assert len(wrong) == 3
+    assert len(wrong) == 4
     assert "never_heard_of" in wrong[0]
     assert "raw" in " ".join(wrong)
     names = {event.name for event in told}
     assert {"event_persisted", "event_validation_warning", "event_rejected"} <= names
 
 
+@_IN_MEMORY
 async def test_policies_warn_cancel_or_ask(store: Any) -> None:
     """The violation is an event; the run goes on, fails, or waits for an approval with its session paused."""
     call = Said("tool_call_started", {"tool_name": "rm", "tool_call_id": "1"})
@@ -394,6 +411,7 @@ async def test_a_thousand_tokens_in_few_statements(recording_db: Database, backe
     assert len(heard) == 1000 + 2
 
 
+@_IN_MEMORY
 async def test_a_slow_stream_is_written_by_time(store: Any) -> None:
     """What has waited long enough is stored while the provider still thinks."""
     manager = SessionManager(store, buffering=Buffering(seconds=0.05))
@@ -437,6 +455,7 @@ async def test_a_database_that_is_away_for_a_moment(store: Any, monkeypatch: pyt
         await patient.run_once(ScriptedProvider(script), None)
 
 
+@_IN_MEMORY
 async def test_a_provider_waits_for_the_database(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much it has to say, no more than the buffer holds is in memory."""
     real = type(store).append_events
@@ -462,6 +481,7 @@ async def test_a_provider_waits_for_the_database(store: Any, monkeypatch: pytest
     assert most <= 10 + 2 * 20 + 2
 
 
+@_IN_MEMORY
 async def test_a_failing_callback_harms_nobody(store: Any, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, sync or async, and the run goes on."""
 
@@ -473,6 +493,58 @@ async def test_a_failing_callback_harms_nobody(store: Any, caplog: pytest.LogCap
     assert "event callback" in caplog.text
 
 
+@_IN_MEMORY
+async def test_a_callback_may_cancel_its_own_run(store: Any) -> None:
+    """It asks, and goes on: the run ends when it returns, and nobody waits for himself."""
+    manager = SessionManager(store)
+
+    async def enough(event: Event) -> None:
+        if event.type == "message_streamed":
+            assert (await manager.cancel_run(event.run_id or "", reason="enough")).status == "running"
+
+    script = [Said("message_streamed", {"content": "x"}), 5.0, _DONE]
+    with pytest.raises(RunStoppedError) as caught:
+        await asyncio.wait_for(manager.run_once(ScriptedProvider(script), None, event_callback=enough), 3)
+    assert (await store.get_run(caught.value.run_id)).status == "cancelled"
+
+
+async def test_a_provider_that_will_not_stop(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A run that is cancelled ends all the same."""
+    monkeypatch.setattr(intake, "_PATIENCE", 0.05)
+    stop = asyncio.Event()
+
+    async def stubborn(request: Request) -> AsyncIterator[Said | Answer]:
+        yield Said("message_streamed", {"content": "x"})
+        while not stop.is_set():
+            with suppress(asyncio.CancelledError):
+                await stop.wait()
+
+    with pytest.raises(ProviderUnavailableError):
+        await asyncio.wait_for(SessionManager(InMemorySessionStore()).run_once(stubborn, None, time_limit=0.1), 3)
+    assert "goes on although" in caplog.text
+    stop.set()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("kind", ["anthropic", "openai"])
+async def test_a_real_answer_with_its_price(kind: str) -> None:
+    """Over HTTP, with the list price of its model: cached tokens cost less."""
+    store = InMemorySessionStore()
+    async with llm_server() as server:
+        server.answer(*(anthropic_answer("Hi") if kind == "anthropic" else openai_answer("Hi")))
+        made = AnthropicProvider if kind == "anthropic" else OpenAIProvider
+        result = await SessionManager(store).run_once(made("m", api_key="k", base_url=server.url), "hello")
+    assert result.output["content"] == "Hi"
+    # 10 in, 4 out, 3 read from and 2 written to the cache at 1 and 5 dollars a million; 4 in, 6 cached, 4 out.
+    costs = {
+        "anthropic": 10e-6 + 4 * 5e-6 + 3 * 0.1e-6 + 2 * 1.25e-6,
+        "openai": 4 * 0.15e-6 + 6 * 0.075e-6 + 4 * 0.6e-6,
+    }
+    assert result.cost_usd == pytest.approx(costs[kind], rel=1e-12)
+    assert (await store.get_run(result.run_id)).token_usage["total_tokens"] == {"anthropic": 19, "openai": 14}[kind]
+
+
+@_IN_MEMORY
 async def test_providers_that_break_the_rules(store: Any) -> None:
     """No answer, or something that is neither said nor answer: the run fails with that."""
 
@@ -491,6 +563,7 @@ async def test_providers_that_break_the_rules(store: Any) -> None:
     assert refused.value.missing == ["tools"]
 
 
+@_IN_MEMORY
 async def test_a_plain_function_is_recorded(store: Any) -> None:
     """It need not know of any of this."""
 

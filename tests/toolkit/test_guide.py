@@ -17,6 +17,8 @@ from jido_tortoise_testing.settings import SETTINGS
 from tests.toolkit.conftest import PLUGIN, ROOT, TIMEOUT
 
 pytest_plugins = ["pytester"]
+# It also takes away what the environment of this run says to pytest.
+pytestmark = pytest.mark.usefixtures("host")
 
 _PAGES = sorted((ROOT / "docs" / "testing").glob("*.md"))
 _BLOCK = re.compile(

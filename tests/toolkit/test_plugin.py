@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import re
+import sqlite3
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.toolkit.conftest import Host
+from tests.toolkit.conftest import SETTINGS, Host
 
 pytest_plugins = ["pytester"]
 
@@ -104,6 +107,29 @@ def test_with_workers_and_a_server_of_the_run(host: Host, pytester: pytest.Pytes
     result.stdout.no_fnmatch_line("*differs between*")
 
 
+def test_a_mark_alone_starts_one_server_for_all_workers(host: Host, pytester: pytest.Pytester) -> None:
+    """Which tests need it only the workers know; they ask the controller."""
+    source = _WHERE.replace(
+        "async def", '@pytest.mark.jido_db(backend="postgres")\n@pytest.mark.parametrize("n", range(4))\nasync def'
+    )
+    result = host("import pytest\n" + source.replace("(jido_db)", "(jido_db, n)"), "-n2", "--dist=each")
+    result.assert_outcomes(passed=8)
+    urls = (pytester.path / "where").read_text().split()
+    assert len(urls) == 8
+    assert len({urlsplit(url).path for url in urls}) == 2
+    (folder,) = {parse_qs(urlsplit(url).query)["host"][0] for url in urls}
+    assert not Path(folder).exists()
+
+
+def test_both_runs_one_database_after_the_other(host: Host, server: str, pytester: pytest.Pytester) -> None:
+    """In whatever order they were put before; the models then turn to another kind of database once."""
+    pytester.makeconftest("def pytest_collection_modifyitems(items): items.reverse()")
+    source = "def test_a(jido_db): pass\ndef test_b(jido_db): pass\ndef test_c(): pass\n"
+    result = host(source, "--jido-db=both", "-v")
+    ran = re.findall(r"::(test_\S+) PASSED", result.stdout.str())
+    assert ran == ["test_c", "test_b[sqlite]", "test_a[sqlite]", "test_b[postgres]", "test_a[postgres]"]
+
+
 def test_what_differs_is_named(host: Host, server: str) -> None:
     """`both` is for that."""
     source = _BODY + "\ndef test_x(jido_backend, jido_db):\n    assert jido_backend == 'sqlite'\n"
@@ -113,7 +139,7 @@ def test_what_differs_is_named(host: Host, server: str) -> None:
         [
             'reproduce: pytest "test_shop.py::test_x[[]postgres[]]" --jido-db=both --jido-seed=3',
             "*jido: differs between sqlite and postgres*",
-            "test_shop.py::test_x: passed on sqlite, failed on postgres",
+            "test_shop.py::test_x: passed on sqlite, failed on postgres (AssertionError: assert 'postgres' *",
         ]
     )
 
@@ -134,6 +160,115 @@ def test_examples(jido_sandbox, number):
 """
     )
     host(source).assert_outcomes(passed=1)
+
+
+# -- outside of a sandbox -----------------------------------------------------------------------------------------
+
+_OUTSIDE = """
+import pytest
+from tortoise import Tortoise
+from tortoise.context import TortoiseContext
+import jido_tortoise as jt
+from shop_models import Customer
+from shop_settings import TORTOISE_ORM
+
+class Visitor(jt.Agent, agent_type="visitor"):
+    pass
+
+async def test_model():
+    await Customer.create(name="Ada")
+async def test_ours():
+    await jt.Jido().hibernate(Visitor("v", {}))
+async def test_init():
+    await Tortoise.init(config=TORTOISE_ORM)
+async def test_upgrade():
+    await jt.upgrade(TORTOISE_ORM)
+async def test_connect():
+    async with jt.Jido.connect("sqlite://REAL.db"):
+        pass
+async def test_own(tmp_path):
+    for url in ("sqlite://:memory:", f"sqlite://{tmp_path}/own.db", "sqlite://beside.db"):
+        async with TortoiseContext() as context:
+            await context.init(db_url=url, modules={"shop": ["shop_models"]})
+            await context.generate_schemas()
+            await Customer.create(name="Ada")
+async def test_within(jido_db):
+    assert not (await jt.upgrade(TORTOISE_ORM, all=True)).changed
+    await Tortoise.init(config=TORTOISE_ORM)
+    await Customer.create(name="Ada")
+"""
+
+
+def test_outside_of_a_sandbox_the_cure_is_told(host: Host, pytester: pytest.Pytester) -> None:
+    """No test reaches the databases that the config names, sandbox or not; what is a test's own is its own."""
+    ours = '"apps": {**__import__("jido_tortoise").apps(),'
+    pytester.makepyfile(shop_settings=SETTINGS.replace('"apps": {', ours))
+    result = host(_OUTSIDE)
+    result.assert_outcomes(passed=2, failed=5)
+    assert not list(pytester.path.glob("REAL.db*"))
+    text = result.stdout.str()
+    assert text.count("JidoSandboxError: database access outside of a sandbox: this test would open REAL.db") >= 3
+    assert (
+        text.count("jido: database access outside of a sandbox. Ask for the fixture jido_db (or jido, jido_storage)")
+        == 2
+    )
+
+
+# -- migrations ---------------------------------------------------------------------------------------------------
+
+_MIGRATION = """
+from tortoise import migrations
+from tortoise.migrations import operations as ops
+from tortoise import fields
+
+class Migration(migrations.Migration):
+    initial = True
+    operations = [
+        ops.CreateModel(name="Customer", fields=[
+            ("id", fields.IntField(primary_key=True)),
+            ("name", fields.CharField(max_length=50)),
+        ], options={"table": "customer", "app": "shop", "pk_attr": "id"}, bases=["Model"]),
+        ops.RunSQL("CREATE INDEX only_by_migration ON customer (name)"),
+    ]
+"""
+_MIGRATED = """
+TORTOISE_ORM = {
+    "connections": {"default": "sqlite://REAL.db"},
+    "apps": {"shop": {"models": ["shop_models"], "default_connection": "default", "migrations": "shop_migrations"}},
+}
+"""
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_the_tables_are_made_by_migrations(host: Host, server: str, backend: str, pytester: pytest.Pytester) -> None:
+    """What only a migration makes is there, also when a sandbox of another kind is open meanwhile."""
+    pytester.mkpydir("shop_migrations").joinpath("0001_initial.py").write_text(_MIGRATION)
+    pytester.makepyfile(shop_settings=_MIGRATED)
+    looked = {
+        "sqlite": "SELECT count(*) AS n FROM sqlite_master WHERE name = 'only_by_migration'",
+        "postgres": "SELECT count(*) AS n FROM pg_indexes WHERE indexname = 'only_by_migration'",
+    }
+    source = (
+        _BODY
+        + f"""
+@pytest.mark.jido_db(backend="sqlite")
+async def test_x(jido, jido_sandbox):
+    await use(jido)
+    async with jido_sandbox(backend={backend!r}) as db:
+        assert (await db.client.execute_query_dict({looked[backend]!r}))[0]["n"] == wanted
+        await use(db.jido)
+"""
+    )
+    for arguments, wanted in ((["--jido-migrations"], 1), ([], 0)):
+        host(source.replace("wanted", str(wanted)), *arguments).assert_outcomes(passed=1)
+    assert not list(pytester.path.glob("REAL.db*"))
+
+
+def test_an_app_without_migrations_is_named(host: Host) -> None:
+    """Its tables would be missing, and the first test would say so in other words."""
+    result = host(_BODY + _AUTO, "--jido-migrations")
+    result.assert_outcomes(errors=1)
+    assert "jido_migrations: the app 'shop' has no migrations" in result.stdout.str()
 
 
 # -- costs nothing ------------------------------------------------------------------------------------------------
@@ -250,8 +385,21 @@ _SEEDED = (
     _BODY
     + """
 from pathlib import Path
-async def test_seeded(jido, jido_clock, jido_ids, jido_seed, jido_db):
+async def write(storage):
+    for n in range(4):
+        await storage.append_thread("shared", {"kind": "note", "payload": {"n": n}})
+
+async def test_seeded(jido, jido_clock, jido_ids, jido_seed, jido_db, jido_factories, jido_faults, jido_history):
     await use(jido)
+    await jido_factories.agent.create_batch(3, messages=4, tools=2)
+    await jido_history.take_turns(*[write] * 3)
+    with jido_faults.sometimes(0.2) as struck:
+        for n in range(30):
+            try:
+                await jido.storage.put_checkpoint(n, {"at": jido_clock.now()})
+            except jt.StorageError:
+                pass
+    assert struck.strikes
     with Path("seen").open("a") as file:
         print(jido_seed, await jido_db.dump(), file=file)
 
@@ -263,13 +411,84 @@ def test_own(jido_seed):
 )
 
 
-def test_the_same_seed_gives_the_same_database(host: Host, pytester: pytest.Pytester) -> None:
-    """Ids, times and what depends on them; `last` repeats the run before, and another seed is another run."""
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_the_same_seed_gives_the_same_database(
+    host: Host, server: str, backend: str, pytester: pytest.Pytester
+) -> None:
+    """Ids, times, fakes, schedule and faults; `last` repeats the run before, and another seed is another run."""
     for arguments in (["--jido-seed=9"], ["--jido-seed=last"], ["--jido-seed=10"]):
-        host(_SEEDED, *arguments).assert_outcomes(passed=2)
+        host(_SEEDED, f"--jido-db={backend}", *arguments).assert_outcomes(passed=2)
     first, second, third = (pytester.path / "seen").read_text().splitlines()
     assert first == second != third
     assert len(set((pytester.path / "own").read_text().splitlines())) == 1
+
+
+_FROZEN = (
+    _BODY
+    + """
+import datetime, sys, time
+
+class Frozen(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2031, 5, 1, tzinfo=tz)
+    @classmethod
+    def utcnow(cls):
+        return cls(2031, 5, 1)
+
+SECONDS = datetime.datetime(2031, 5, 1, tzinfo=datetime.timezone.utc).timestamp()
+FAKES = {
+    datetime.datetime: Frozen,
+    time.time: lambda: SECONDS,
+    time.time_ns: lambda: int(SECONDS) * 10**9,
+    time.monotonic_ns: lambda: 7,
+    time.perf_counter: lambda: 7.0,
+}
+
+@pytest.fixture(params=["by hand", "freezegun", "time_machine"])
+def frozen(request, monkeypatch):
+    if request.param == "by hand":
+        fakes = {id(real): fake for real, fake in FAKES.items()}
+        modules = [one for name, one in sys.modules.items() if name.startswith(("time", "datetime", "jido", "tort"))]
+        for module, name, value in [(one, *pair) for one in modules for pair in vars(one).items()]:
+            if id(value) in fakes:
+                monkeypatch.setattr(module, name, fakes[id(value)])
+        yield
+        return
+    tool = pytest.importorskip(request.param)
+    options = {"real_asyncio": True} if request.param == "freezegun" else {"tick": False}
+    start = tool.freeze_time if request.param == "freezegun" else tool.travel
+    with start("2031-05-01", **options):
+        yield
+
+async def write(storage):
+    for _ in range(5):
+        thread = await storage.load_thread("t")
+        try:
+            await storage.append_thread("t", {"kind": "note"}, expected_rev=0 if thread is None else thread.rev)
+        except jt.ConflictError:
+            pass
+
+async def test_frozen(jido, frozen, jido_history):
+    await use(jido)
+    found = await jido.storage.get_checkpoint(("shopper", "u"))
+    assert found.updated_at.isoformat() == "2031-05-01T00:00:00+00:00"
+    await jido_history.race(*[write] * 4)
+    await asyncio.wait_for(asyncio.sleep(0.01), 5)
+
+async def test_ours_wins(jido, frozen, jido_clock):
+    await jido.hibernate(Shopper("v", {}))
+    found = await jido.storage.get_checkpoint(("shopper", "v"))
+    assert found.updated_at.isoformat() == "2026-01-01T00:00:00+00:00"
+"""
+)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_beside_tools_that_freeze_the_time(host: Host, server: str, backend: str) -> None:
+    """What freezegun and time-machine replace is replaced by hand where they are not installed."""
+    there = sum(importlib.util.find_spec(name) is not None for name in ("freezegun", "time_machine"))
+    host(_FROZEN, f"--jido-db={backend}").assert_outcomes(passed=2 + 2 * there, skipped=4 - 2 * there)
 
 
 def test_models_alone_will_do(host: Host) -> None:
@@ -300,26 +519,50 @@ def jido_db_setup(jido_db_setup):
     host(source).assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_the_database_of_a_failed_test_is_kept(
-    host: Host, server: str, backend: str, pytester: pytest.Pytester
-) -> None:
-    """The summary says where, and the passing one's is not kept."""
-    source = (
-        _BODY
-        + """
+_FAILING = (
+    _BODY
+    + """
+@pytest.fixture
+def broken_before(jido):
+    asyncio.run(use(jido))
+    raise LookupError
+
+@pytest.fixture
+def broken_after(jido):
+    yield
+    raise LookupError
+
 async def test_good(jido): await use(jido)
 async def test_bad(jido):
     await use(jido)
     raise LookupError
+def test_setup(broken_before): pass
+async def test_teardown(broken_after, jido): await use(jido)
+async def test_body(jido_sandbox):
+    async with jido_sandbox() as db:
+        await use(db.jido)
+        raise LookupError
 """
-    )
-    result = host(source, "--jido-keep-failed", f"--jido-db={backend}")
-    result.assert_outcomes(passed=1, failed=1)
-    (kept,) = pytester.path.rglob(f"test_shop-py-test_bad-{backend}-default.*")
-    assert f"    {kept}: " in result.stdout.str()
-    assert not list(pytester.path.rglob("test_shop-py-test_good*"))
-    result.stdout.fnmatch_lines(["*jido: kept databases*", "test_shop.py::test_bad"])
+)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_the_database_of_a_failed_test_is_kept(
+    host: Host, server: str, backend: str, pytester: pytest.Pytester
+) -> None:
+    """Whichever part of it failed; the summary says where, and the passing one's is not kept."""
+    result = host(_FAILING, "--jido-keep-failed", f"--jido-db={backend}")
+    result.assert_outcomes(passed=2, failed=2, errors=2)
+    kept = {path.name.split("-")[2]: path for path in pytester.path.rglob(f"test_shop-py-*-{backend}-default.*")}
+    assert sorted(kept) == ["test_bad", "test_body", "test_setup", "test_teardown"]
+    result.stdout.fnmatch_lines(["*jido: kept databases*", "test_shop.py::test_bad", f"    {kept['test_bad']}: *"])
+    result.stdout.fnmatch_lines(["reproduce: pytest *test_setup*", "reproduce: pytest *test_teardown*"])
+    for path in kept.values():
+        if backend == "sqlite":
+            with contextlib.closing(sqlite3.connect(path)) as connection:
+                assert connection.execute("SELECT name FROM customer").fetchall() == [("Ada",)]
+        else:
+            assert re.search(r"COPY public.customer .*\n\d+\tAda", path.read_text())
 
 
 def test_statements_are_counted(host: Host) -> None:

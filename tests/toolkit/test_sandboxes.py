@@ -23,7 +23,7 @@ from tortoise.transactions import in_transaction
 
 import jido_tortoise as jt
 from jido_tortoise_testing.failures import JidoSandboxError
-from jido_tortoise_testing.keeping import keep
+from jido_tortoise_testing.keeping import keep, settle
 from jido_tortoise_testing.postgres import fresh_database, run_sql
 from jido_tortoise_testing.postgres_sandboxes import Cleaner, _deletes
 from jido_tortoise_testing.queries import counting
@@ -304,6 +304,38 @@ async def test_a_service_s_own_guards_do_not_keep_rows(pg_server: str, tmp_path:
         workshop.close()
 
 
+async def test_rows_of_the_template_come_back_whatever_became_of_them(pg_server: str, tmp_path: Path) -> None:
+    """Changed, deleted, joined by others, or let alone; also where one refers to another."""
+
+    async def fill(made: TortoiseContext) -> None:
+        await Order.create(customer=await Customer.create(name="Ada"))
+
+    async def change(how: int) -> None:
+        if how == 1:
+            await Customer.all().update(name="Eve")
+        elif how == 2:
+            await Order.all().delete()
+            await Customer.all().delete()
+        elif how == 3:
+            await Customer.create(name="Bob")
+        elif how == 4:
+            await Order.all().delete()
+            await Order.create(customer=await Customer.get())
+
+    workshop = Workshop(_CONFIG, server=lambda: pg_server, folder=tmp_path)
+    workshop.add(fill)
+    try:
+        found = []
+        for how in (0, 0, 1, 2, 3, 4, 0, 0):
+            with workshop.open("postgres") as sandbox:
+                found.append(await sandbox.dump())
+                await change(how)
+        assert [rows["customer"] for rows in found] == [[{"id": 1, "name": "Ada"}]] * len(found)
+        assert all(rows == found[0] for rows in found)
+    finally:
+        workshop.close()
+
+
 def test_tables_that_refer_to_each_other_are_truncated() -> None:
     """There is no order in which they could be deleted."""
     assert _deletes({"a": {"b"}, "b": set()}) == ["DELETE FROM a", "DELETE FROM b"]
@@ -387,7 +419,8 @@ async def test_the_assertions_work_in_it(db: Sandbox) -> None:
 def test_a_failed_test_s_database_is_kept(db: Sandbox, request: pytest.FixtureRequest) -> None:
     """The message's command opens it."""
     asyncio.run(_fill())
-    told = keep(request.node, db)
+    keep(request.config, request.node.nodeid, db)
+    told = settle(request.config, failed=True)
     path = Path(told.partition(": ")[0])
     if db.backend == "postgres":
         assert "COPY public.customer" in path.read_text()

@@ -1,0 +1,128 @@
+"""`jido-tortoise adk ...` as a user sees it: what it prints, what it changes, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jido_tortoise.cli import program
+from jido_tortoise_testing.postgres import fresh_database
+
+Run = Callable[..., tuple[int, str, str]]
+GOOGLE = "sqlite+aiosqlite:///google.db"
+
+
+async def _fill() -> None:
+    from google.adk.events import Event, EventActions
+    from google.adk.sessions import DatabaseSessionService
+    from google.genai import types
+
+    async with DatabaseSessionService(GOOGLE) as service:
+        for user in ("ann", "bob"):
+            session = await service.create_session(app_name="shop", user_id=user, session_id="s1", state={"app:a": 1})
+            for n in range(3):
+                content = types.Content(role="user", parts=[types.Part(text=f"say {n}")])
+                actions = EventActions(state_delta={"n": n})
+                more = {"author": "user", "invocation_id": f"i{n}", "timestamp": 1.7e9 + n}
+                await service.append_event(session, Event(content=content, actions=actions, **more))
+
+
+@pytest.fixture(scope="module")
+def google_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a database that google-adk has made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("google"))
+        asyncio.run(_fill())
+        return Path("google.db").resolve()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def db(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Name an empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite://{tmp_path / 'ours.db'}"
+        return
+    with fresh_database(request.getfixturevalue("pg_server")) as url:
+        yield url
+
+
+@pytest.fixture
+def run(db: str, capsys: pytest.CaptureFixture[str], google_db: Path, tmp_path: Path, monkeypatch: Any) -> Run:
+    """Run a command on it, beside a copy of google-adk's database."""
+    monkeypatch.chdir(tmp_path)
+    Path("google.db").write_bytes(google_db.read_bytes())
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = program.main(["adk", *arguments, "--db", db])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def test_import_and_look_and_clean_up(run: Run) -> None:
+    """From the first import to the last deletion."""
+    assert run("import", "--from", GOOGLE) == (0, "imported from schema v1: 2 sessions, 6 events, 3 states\n", "")
+    code, out, _ = run("import", "--from", GOOGLE)
+    assert (code, out.splitlines()[1]) == (0, "here already, left as they are: 2 sessions")
+
+    code, out, err = run("list", "shop", "--limit", "1")
+    assert (code, out.split()) == (0, ["user", "session", "rev", "updated", "bob", "s1", "3", *out.split()[7:]])
+    cursor = err.split("--after ")[1].strip()
+    code, out, _ = run("list", "shop", "--after", cursor, "--json")
+    assert [one["user"] for one in json.loads(out)["sessions"]] == ["ann"]
+
+    code, out, _ = run("show", "shop", "ann", "s1", "--events", "2")
+    assert (code, out.splitlines()[0]) == (0, "'s1' of 'ann', 3 events ever")
+    assert "say 1" in out
+    assert "say 0" not in out
+    shown = json.loads(run("show", "shop", "ann", "s1", "--json")[1])
+    assert (shown["rev"], shown["state"], len(shown["events"])) == (3, {"app:a": 1, "n": 2}, 3)
+
+    assert run("delete", "shop", "ann", "s1", "--invocation", "i1") == (0, "deleted: events 1\n", "")
+    rules = ("prune", "shop", "--keep-events", "1")
+    assert run(*rules, "--dry-run") == (0, "to delete: 0 sessions, 3 events\n", "")
+    assert json.loads(run(*rules, "--json")[1]) == {"sessions": 0, "events": 3, "dry_run": False}
+    assert run("delete", "shop", "ann", "s1") == (0, "deleted: session s1\n", "")
+    assert run("delete", "shop", "ann", "s1")[0] == 1
+    assert run("prune", "shop", "--sessions-before", "2030-01-01") == (0, "deleted: 1 sessions, 1 events\n", "")
+
+
+def test_bad_rows_are_a_problem(run: Run) -> None:
+    """The exit code says so, stderr names them, and JSON has them."""
+    with sqlite3.connect("google.db") as raw:
+        raw.execute("UPDATE events SET event_data = 'nonsense' WHERE user_id = 'ann' AND invocation_id = 'i1'")
+    raw.close()
+    code, out, err = run("import", "--from", GOOGLE, "--json")
+    found = json.loads(out)
+    assert (code, found["sessions"], found["events"], found["bad_rows"]) == (1, 2, 5, 1)
+    (bad,) = found["bad"]
+    assert (bad["table"], bad["key"][:3]) == ("events", ["shop", "ann", "s1"])
+    assert err.startswith("not imported: events ('shop', 'ann', 's1', '")
+
+
+def test_mistakes(run: Run) -> None:
+    """A source that is none and rules that are none are exit code 2."""
+    assert run("import", "--from", "sqlite:///no.db")[0] == 2
+    code, _, err = run("prune", "shop")
+    assert code == 2
+    assert "sessions_before, keep_sessions" in err
+
+
+def test_an_import_loads_nothing_of_google(run: Run, db: str) -> None:
+    """The program works where google-adk and SQLAlchemy are not installed."""
+    program = (
+        "import sys; sys.modules['google'] = sys.modules['sqlalchemy'] = None;"
+        "from jido_tortoise.cli.program import main; raise SystemExit(main())"
+    )
+    command = [sys.executable, "-c", program, "adk", "import", "--from", GOOGLE, "--db", db]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, "imported from schema v1: 2 sessions, 6 events, 3 states\n"), ran.stderr

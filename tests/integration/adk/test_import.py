@@ -1,0 +1,332 @@
+"""Databases that google-adk itself has made, read into ours: both layouts, from and to both databases."""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.adk.events import Event, EventActions
+from google.adk.sessions import DatabaseSessionService
+from google.adk.sessions.schemas import v0
+from google.adk.sessions.sqlite_session_service import SqliteSessionService
+from google.adk.tools.tool_confirmation import ToolConfirmation
+from google.genai import types
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from jido_tortoise.adk import AdkSessionStore, TortoiseSessionService
+from jido_tortoise.adk.google_source import PAGE, opened
+from jido_tortoise.adk.importing import BadRow, Import, Imported
+from jido_tortoise.adk.models import AdkAppState, AdkEvent
+from jido_tortoise.errors import ConfigError
+from jido_tortoise_testing.postgres import fresh_database, run_sql
+from tests.conftest import Database
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+store = AdkSessionStore()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give the URL of an empty database, as google-adk takes it."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'google.db'}"
+        return
+    with fresh_database(request.getfixturevalue("pg_server")) as url:
+        yield url.replace("postgresql://", "postgresql+asyncpg://")
+
+
+@pytest.fixture
+async def service(source: str) -> AsyncIterator[DatabaseSessionService]:
+    """Give google-adk's service on it."""
+    async with DatabaseSessionService(source) as made:
+        await made.prepare_tables()
+        yield made
+
+
+@pytest.fixture
+async def old_service(source: str) -> AsyncIterator[DatabaseSessionService]:
+    """Give google-adk's service on tables of its old layout."""
+    await _make_v0(source)
+    async with DatabaseSessionService(source) as made:
+        yield made
+
+
+async def _make_v0(url: str) -> None:
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(v0.Base.metadata.create_all)
+    await engine.dispose()
+
+
+def _event(n: int, **delta: Any) -> Event:
+    parts = [
+        types.Part(text=f"say {n}"),
+        types.Part(function_call=types.FunctionCall(name="f", args={"n": n}, id=f"c{n}")),
+        types.Part(inline_data=types.Blob(data=b"\xff\xfe\xfb", mime_type="image/png")),
+    ]
+    actions = EventActions(
+        state_delta={"n": n, **delta},
+        artifact_delta={"f.txt": n},
+        requested_tool_confirmations={f"c{n}": ToolConfirmation(hint="sure?")},
+    )
+    return Event(
+        id=f"e{n}",
+        invocation_id=f"i{n // 2}",
+        author="agent",
+        timestamp=1_700_000_000.125 + n,
+        content=types.Content(role="model", parts=parts),
+        actions=actions,
+        long_running_tool_ids={"c2", "c1"},
+        custom_metadata={"k": [1, None]},
+    )
+
+
+async def _fill(service: Any, users: tuple[str, ...] = ("ann", "bob", "Öl"), events: int = 3) -> None:
+    for user in users:
+        state = {"app:theme": "dark", f"user:{user}": 1, "own": {"deep": [1.5]}}
+        session = await service.create_session(app_name="shop", user_id=user, session_id=f"s of {user}", state=state)
+        for n in range(events):
+            await service.append_event(session, _event(n, **{f"app:{user}": n, "user:n": n, "temp:t": 1}))
+    await service.create_session(app_name="bar", user_id="ann", session_id="empty")
+
+
+async def _imported(url: str, **options: Any) -> Imported:
+    async with opened(url) as source:
+        return await Import(source, store, **options).run()
+
+
+async def _same(service: Any, names: list[tuple[str, str, str]]) -> None:
+    """Compare what google-adk's own service reads with what ours does."""
+    ours = TortoiseSessionService()
+    for app_name, user_id, session_id in names:
+        key = {"app_name": app_name, "user_id": user_id, "session_id": session_id}
+        theirs, mine = await service.get_session(**key), await ours.get_session(**key)
+        assert mine is not None
+        assert mine.model_dump() == theirs.model_dump()
+
+
+NAMES = [*(("shop", user, f"s of {user}") for user in ("ann", "bob", "Öl")), ("bar", "ann", "empty")]
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> str:
+    """Give the target's kind: the other one than the source's, but for what a test asks."""
+    return "sqlite-file" if "postgres" in request.node.name else "postgres"
+
+
+async def test_schema_v1(adk_db: Database, source: str, service: DatabaseSessionService) -> None:
+    """Every session is the one that google-adk reads; the second time there is nothing to do, and changes here stay."""
+    await _fill(service)
+    seen: list[int] = []
+    done = await _imported(source, on_progress=seen.append)
+    assert (done.schema, done.sessions, done.events, done.already, done.bad_rows) == ("v1", 4, 9, 0, 0)
+    assert seen == [1, 2, 3, 4]
+    await _same(service, NAMES)
+    mine = await store.get(app_name="shop", user_id="ann", session_id="s of ann")
+    assert (mine.rev, mine.events[0].content.parts[2].inline_data.data) == (3, b"\xff\xfe\xfb")  # type: ignore[union-attr]
+    await store.append_event(mine, _ours())
+    again = await _imported(source)
+    assert (again.sessions, again.events, again.already) == (0, 0, 4)
+    assert (await AdkAppState.get(app_name="shop")).state["theme"] == "light"
+    assert await AdkEvent.all().count() == 10
+
+
+def _ours() -> Any:
+    from jido_tortoise.adk import Actions
+    from jido_tortoise.adk import Event as OurEvent
+
+    return OurEvent(actions=Actions({"app:theme": "light"}))
+
+
+async def test_schema_v0(
+    adk_db: Database, source: str, old_service: DatabaseSessionService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its actions are pickles, which nobody loads."""
+    await _fill(old_service)
+
+    def loaded(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a pickle was loaded")
+
+    with monkeypatch.context() as patch:
+        for name in ("loads", "load", "Unpickler", "_Unpickler"):
+            patch.setattr(pickle, name, loaded)
+        done = await _imported(source)
+    assert done.bad == []
+    assert (done.schema, done.sessions, done.events, done.bad_rows) == ("v0", 4, 9, 0)
+    await _same(old_service, NAMES)
+
+
+async def test_the_layout_of_the_sqlite_service(adk_db: Database, tmp_path: Path) -> None:
+    """Times are seconds there."""
+    service = SqliteSessionService(str(tmp_path / "lite.db"))
+    await _fill(service)
+    done = await _imported(f"sqlite:///{tmp_path / 'lite.db'}")
+    assert (done.sessions, done.events, done.bad_rows) == (4, 9, 0)
+    mine = await TortoiseSessionService().get_session(app_name="shop", user_id="bob", session_id="s of bob")
+    theirs = await service.get_session(app_name="shop", user_id="bob", session_id="s of bob")
+    assert mine is not None
+    assert mine.model_dump() == theirs.model_dump()  # type: ignore[union-attr]
+
+
+# -- bad rows -----------------------------------------------------------------------------------------------------
+
+
+class Attack:
+    """Would write a file where its pickle is loaded."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return open, (str(self.file), "w")
+
+
+def _changed(path: Path, *statements: tuple[str, tuple[Any, ...]]) -> None:
+    with sqlite3.connect(path) as raw:
+        raw.execute("PRAGMA foreign_keys = OFF")
+        for sql, values in statements:
+            raw.execute(sql, values)
+    raw.close()
+
+
+@pytest.mark.parametrize("source", ["sqlite"], indirect=True)
+async def test_bad_rows_are_named(
+    adk_db: Database, source: str, old_service: DatabaseSessionService, tmp_path: Path
+) -> None:
+    """With table and key, and counted; everything beside them is imported, and no attack has run."""
+    await _fill(old_service)
+    await old_service.close()
+    attack = pickle.dumps(Attack(tmp_path / "pwned"))
+    where = "WHERE id = ? AND user_id = ?"
+    _changed(
+        tmp_path / "google.db",
+        (f"UPDATE events SET actions = ? {where}", (attack, "e0", "ann")),
+        (f"UPDATE events SET content = '[' {where}", ("e1", "ann")),
+        (f"UPDATE events SET timestamp = 'noon' {where}", ("e2", "bob")),
+        (f"UPDATE events SET content = '{{\"parts\": [7]}}' {where}", ("e1", "bob")),
+        ("UPDATE sessions SET state = 'nonsense' WHERE user_id = ?", ("Öl",)),
+        ("UPDATE app_states SET state = '[]' WHERE app_name = ?", ("bar",)),
+        ("UPDATE events SET session_id = 'gone' WHERE id = ? AND user_id = ?", ("e0", "bob")),
+    )
+    told: list[BadRow] = []
+    done = await _imported(source, on_bad=told.append)
+    assert (done.sessions, done.events, done.bad_rows) == (3, 1, 7)
+    assert told == done.bad
+    assert sorted((bad.table, *bad.key) for bad in told) == [
+        ("app_states", "bar"),
+        ("events", "shop", "ann", "s of ann", "e0"),
+        ("events", "shop", "ann", "s of ann", "e1"),
+        ("events", "shop", "bob", "gone", "e0"),
+        ("events", "shop", "bob", "s of bob", "e1"),
+        ("events", "shop", "bob", "s of bob", "e2"),
+        ("sessions", "shop", "Öl", "s of Öl"),
+    ]
+    assert next(bad.reason for bad in told if bad.key[-1] == "e0") == "the pickle calls io.open, which is no plain data"
+    assert not (tmp_path / "pwned").exists()
+    assert [event.id for event in (await store.get(app_name="shop", user_id="ann", session_id="s of ann")).events] == [
+        "e2"
+    ]
+
+
+@pytest.mark.parametrize("source", ["sqlite"], indirect=True)
+async def test_what_a_column_cannot_hold(
+    adk_db: Database, source: str, service: DatabaseSessionService, tmp_path: Path
+) -> None:
+    """NUL, NaN and lone surrogates in a state or an event are kept; in a key they are a bad row."""
+    await _fill(service, ("ann",), 1)
+    await service.close()
+    odd = '{"nan": NaN, "nul": "a\\u0000b", "lone": "\\ud800"}'
+    event = '{"author": "x\\u0000y", "actions": {"state_delta": ' + odd + "}}"
+    _changed(
+        tmp_path / "google.db",
+        ("UPDATE sessions SET state = ? WHERE user_id = 'ann'", (odd,)),
+        ("UPDATE events SET event_data = ?", (event,)),
+        ("UPDATE sessions SET id = ? WHERE app_name = 'bar'", ("x" * 300,)),
+    )
+    done = await _imported(source)
+    assert [(bad.table, bad.key[:2]) for bad in done.bad] == [("sessions", ("bar", "ann"))]
+    found = await store.get(app_name="shop", user_id="ann", session_id="s of ann")
+    for state in (found.state, found.events[0].actions.state_delta):
+        assert (state["nan"] != state["nan"], state["nul"], state["lone"]) == (True, "a\0b", "\ud800")
+    assert found.events[0].author == "x\0y"
+
+
+# -- long ones, and interrupted ones ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["sqlite"], indirect=True)
+async def test_a_session_of_many_events(
+    adk_db: Database, source: str, service: DatabaseSessionService, tmp_path: Path
+) -> None:
+    """More than are in memory at once: numbered without a gap, in the order of their times, then of their ids."""
+    await _fill(service, ("ann",), 1)
+    await service.close()
+    count = 2 * PAGE + 7
+    _changed(
+        tmp_path / "google.db",
+        (
+            "INSERT INTO events (id, app_name, user_id, session_id, invocation_id, timestamp, event_data)"
+            " WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < ?)"
+            " SELECT printf('n%05d', n), 'shop', 'ann', 's of ann', 'i',"
+            " printf('2030-01-01 00:00:00.%06d', n / 2), '{}' FROM g",
+            (count,),
+        ),
+    )
+    done = await _imported(source)
+    assert (done.events, done.bad_rows) == (count + 1, 0)
+    found = await store.get(app_name="shop", user_id="ann", session_id="s of ann")
+    assert [event.id for event in found.events] == ["e0", *(f"n{n:05}" for n in range(1, count + 1))]
+    assert [row.seq for row in await AdkEvent.all().order_by("seq").only("seq")] == list(range(count + 1))
+
+
+async def test_an_import_that_was_interrupted_goes_on(
+    adk_db: Database, source: str, service: DatabaseSessionService
+) -> None:
+    """Each session is there whole or not at all; calling it again brings the rest."""
+    await _fill(service)
+
+    def stop(seen: int) -> None:
+        if seen == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await _imported(source, on_progress=stop)
+    assert len(await store.list(app_name="shop")) + len(await store.list(app_name="bar")) == 2
+    done = await _imported(source)
+    assert (done.sessions, done.already) == (2, 2)
+    await _same(service, NAMES)
+
+
+# -- sources that are none ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql+aiomysql://x/y", "sqlite:// or postgresql://"),
+        ("nonsense", "sqlite:// or postgresql://"),
+        ("sqlite:///no/such.db", r"no database file no/such\.db"),
+    ],
+)
+async def test_a_source_that_is_none(url: str, said: str) -> None:
+    """Says what it is to be."""
+    with pytest.raises(ConfigError, match=said):
+        async with opened(url):
+            pass
+
+
+async def test_a_database_of_somebody_else(tmp_path: Path, pg_server: str) -> None:
+    """Says which table it lacks."""
+    _changed(tmp_path / "other.db", ("CREATE TABLE sessions (id)", ()))
+    with pytest.raises(ConfigError, match="no table events, app_states, user_states"):
+        async with opened(f"sqlite:///{tmp_path / 'other.db'}"):
+            pass
+    with fresh_database(pg_server) as url:
+        run_sql(url, "CREATE TABLE sessions (id int)")
+        with pytest.raises(ConfigError, match="no table events"):
+            async with opened(url):
+                pass
