@@ -36,7 +36,7 @@ _PROMISED = [
     ("iterate", "SQLite FULL", 1),
     ("append_event, session of", "PostgreSQL", 4),
     ("append_event, statements", "PostgreSQL", 1),
-    ("append_event, 100 KB of state", "PostgreSQL", 2),
+    ("append_event, 100 KB of state", "PostgreSQL", 1),
     ("append_event, session of", "SQLite FULL", 2),
     ("append_event, against S", "SQLite FULL", 1),
     ("get_session of", "PostgreSQL", 1),
