@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jido_tortoise.cli import options, output
@@ -50,9 +49,13 @@ def _add_prune(actions: Any) -> None:
         " 2026-01-31T12:00:00+01:00; without a zone it is of this machine's.",
     )
     _add_app(one)
-    one.add_argument("--sessions-before", type=_moment, metavar="MOMENT", help="sessions that were not updated since")
+    one.add_argument(
+        "--sessions-before", type=options.moment, metavar="MOMENT", help="sessions that were not updated since"
+    )
     one.add_argument("--keep-sessions", type=int, metavar="N", help="all but the newest N sessions of each user")
-    one.add_argument("--events-before", type=_moment, metavar="MOMENT", help="the first events, up to this moment")
+    one.add_argument(
+        "--events-before", type=options.moment, metavar="MOMENT", help="the first events, up to this moment"
+    )
     one.add_argument("--keep-events", type=int, metavar="N", help="all but the last N events of each session")
     one.add_argument("--dry-run", action="store_true", help="only count")
     one.set_defaults(run=_runner(_prune))
@@ -88,10 +91,6 @@ def _add_app(parser: argparse.ArgumentParser) -> None:
 def _add_key(parser: argparse.ArgumentParser) -> None:
     for name in ("app", "user", "session"):
         parser.add_argument(name, metavar=name.upper())
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone()
 
 
 def _runner(command: Callable[[argparse.Namespace, Any], Coroutine[Any, Any, int]]) -> Callable[..., int]:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from jido_tortoise.cli import golden, options, output
-from jido_tortoise.errors import InvalidInputError, said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jido_tortoise.agents.storage import CheckpointInfo
     from jido_tortoise.cli.stored import StoredAgent
 
@@ -209,7 +204,7 @@ async def _export(given: argparse.Namespace, storage: Any) -> int:
     if golden.is_wished(given):
         return await golden.export(given, storage, _keys(given, storage))
     agents = entries = 0
-    with _target(given.output) as file:
+    with output.target(given.output) as file:
         async for key in _keys(given, storage):
             agent = await stored.find(storage, key)
             output.print_line({"record": "checkpoint", **agent.as_json()}, file)
@@ -219,18 +214,6 @@ async def _export(given: argparse.Namespace, storage: Any) -> int:
                 entries += 1
     output.say(f"checkpoints: {agents}, entries: {entries}")
     return 0
-
-
-@contextmanager
-def _target(path: Path | None) -> Iterator[TextIO]:
-    if path is None:
-        yield sys.stdout
-        return
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            yield file
-    except OSError as error:
-        raise InvalidInputError.at("--output", "a file that is not there yet", said(f"{path}: {error}")) from error
 
 
 async def _keys(given: argparse.Namespace, storage: Any) -> AsyncIterator[Any]:

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from jido_tortoise.adk.store import AdkSessionStore
     from jido_tortoise.agents.tortoise import TortoiseStorage
     from jido_tortoise.database import Db
+    from jido_tortoise.recording.queries import QueryAPI
 
 
 def common() -> argparse.ArgumentParser:
@@ -50,6 +52,11 @@ def connected() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, parents=[database()])
     parser.add_argument("--connection", metavar="ALIAS", help="another connection of the config than that of our app")
     return parser
+
+
+def moment(text: str) -> datetime:
+    """Read an argument as a moment of ISO 8601; without a zone it is of this machine's."""
+    return datetime.fromisoformat(text).astimezone()
 
 
 # -- the config ---------------------------------------------------------------------------------------------------
@@ -127,6 +134,20 @@ async def opened_adk(options: argparse.Namespace) -> AsyncIterator[AdkSessionSto
 
     async with _initialised(options, settings_of(options, "adk"), AdkSession):
         yield AdkSessionStore(connection=options.connection, schema=options.schema)
+
+
+@asynccontextmanager
+async def opened_recording(options: argparse.Namespace) -> AsyncIterator[QueryAPI]:
+    """Initialise Tortoise by the options for the block, and answer the queries of the recorded sessions that they mean.
+
+    Raises:
+        ConfigError: The config cannot be used, or names a SQLite file that is not there.
+    """
+    from jido_tortoise.recording.models import AsmSession
+    from jido_tortoise.recording.queries import QueryAPI
+
+    async with _initialised(options, settings_of(options, "recording"), AsmSession):
+        yield QueryAPI(options.connection, options.schema, raw=True)
 
 
 @asynccontextmanager

@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
+
+from jido_tortoise.errors import InvalidInputError, said
 
 
 def prepare() -> None:
@@ -75,6 +79,32 @@ def _write(headers: Sequence[str], rows: list[list[str]], right: list[bool]) -> 
             for cell, width, is_right in zip(row, widths, right, strict=True)
         ]
         print("  ".join(padded).rstrip())
+
+
+@contextmanager
+def target(path: Path | None) -> Iterator[TextIO]:
+    """Open a new file for the block, or give stdout when there is no path.
+
+    Raises:
+        InvalidInputError: It is there already, or cannot be made.
+    """
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        raise InvalidInputError.at("--output", "a file that is not there yet", said(f"{path}: {error}")) from error
+
+
+def bar(share: float, width: int = 16) -> str:
+    """Draw a share of 1 as a bar: to an eighth of a character where the output can show that."""
+    eighths = round(max(0.0, min(share, 1.0)) * width * 8)
+    if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
+        return "#" * round(eighths / 8)
+    whole, part = divmod(eighths, 8)
+    return "█" * whole + " ▏▎▍▌▋▊▉"[part].strip()
 
 
 def clean(text: str) -> str:

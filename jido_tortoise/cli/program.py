@@ -73,7 +73,7 @@ def _pipe_closed() -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands; what a command needs is imported when it runs."""
-    from jido_tortoise.cli import adk, agents, demo, doctor, migrations, schema
+    from jido_tortoise.cli import adk, agents, demo, doctor, migrations, recording, schema
 
     parser = argparse.ArgumentParser(
         prog="jido-tortoise",
@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (demo, schema, doctor, migrations, agents, adk):
+    for group in (demo, schema, doctor, migrations, agents, adk, recording):
         group.add_to(commands)
     return parser
 

@@ -1,13 +1,16 @@
-"""How far the demo is, on stderr: a bar by rich on a terminal, a line that is written over, or plain lines."""
+"""How far a command is, on stderr: a bar by rich on a terminal, else a line that is written over, or plain lines."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from jido_tortoise.cli import output
+
+T = TypeVar("T")
 
 _WIDTH = 24
 
@@ -77,6 +80,55 @@ class Display:
     def _write(self, text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+class Tally:
+    """Shows on a terminal how many of something are done, where nobody knows how many there will be.
+
+    Args:
+        what: They are.
+        shown: Whether at all: not where the results themselves are on that terminal.
+    """
+
+    #: Often enough for the eye, seldom enough for the work.
+    _EVERY = 100
+
+    def __init__(self, what: str, *, shown: bool = True) -> None:
+        self._what, self._count = what, 0
+        self._is_terminal = shown and sys.stderr.isatty()
+        self._bar = _rich_bar() if self._is_terminal else None
+        self._task: Any = None
+
+    def __enter__(self) -> Tally:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task(self._what, total=None, agents="")
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        elif self._is_terminal and self._count >= self._EVERY:
+            sys.stderr.write("\n")
+
+    def counted(self, items: Iterable[T]) -> Iterator[T]:
+        """Answer the items, each counted."""
+        for item in items:
+            self.add()
+            yield item
+
+    def add(self) -> None:
+        """Count one more."""
+        self._count += 1
+        if self._count % self._EVERY == 0 and self._is_terminal:
+            self._show(f"{self._count:,}")
+
+    def _show(self, count: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, agents=count)
+        else:
+            sys.stderr.write(f"\r{self._what} {count}")
+            sys.stderr.flush()
 
 
 def _rich_bar() -> Any:

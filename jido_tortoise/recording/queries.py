@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from jido_tortoise import checks, cursors, telemetry, times
+from jido_tortoise import checks, codec, cursors, telemetry, times
 from jido_tortoise.database import Db
 from jido_tortoise.errors import CorruptRowError, InvalidInputError
 from jido_tortoise.journal.run import run
@@ -27,6 +27,7 @@ from jido_tortoise.recording.query_results import (
     UsageSummary,
 )
 from jido_tortoise.recording.query_statements import EVENT_ROWS, RUNS, SESSIONS, Searched
+from jido_tortoise.recording.rows import Loads, Row
 from jido_tortoise.recording.statuses import EVENT_TYPES, RUN_STATUSES, SESSION_STATUSES
 from jido_tortoise.recording.store import SessionStore
 from jido_tortoise.recording.usage_sums import Group
@@ -49,16 +50,30 @@ class QueryAPI:
         connection: An alias of the host's Tortoise config; None takes the one that our app is registered with.
         schema: The PostgreSQL schema of our tables; None leaves it to the search path.
         timeout: Seconds for each statement, waiting for a connection included; 30 when None, `float("inf")` for none.
+        raw: Whether metadata, data and the like come as the JSON that is stored, tags left as objects, so that no class
+            of the host is needed.
     """
 
-    __slots__ = ("_store",)
+    __slots__ = ("_store", "raw")
 
-    def __init__(self, connection: str | None = None, schema: str | None = None, timeout: float | None = None) -> None:
-        self._store = SessionStore(connection, schema, timeout)
+    def __init__(
+        self,
+        connection: str | None = None,
+        schema: str | None = None,
+        timeout: float | None = None,
+        *,
+        raw: bool = False,
+    ) -> None:
+        self._store, self.raw = SessionStore(connection, schema, timeout), raw
 
     def __repr__(self) -> str:
         store = self._store
-        return f"QueryAPI(connection={store.connection!r}, schema={store.schema!r}, timeout={store.timeout!r})"
+        given = f"connection={store.connection!r}, schema={store.schema!r}, timeout={store.timeout!r}, raw={self.raw}"
+        return f"QueryAPI({given})"
+
+    @property
+    def _loads(self) -> Loads:
+        return codec.loads_raw if self.raw else codec.loads
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
@@ -104,7 +119,7 @@ class QueryAPI:
         asked = _Asked(SESSIONS, filters, order_by, limit, cursor, "sessions", with_total=with_total)
         with telemetry.operation("recording_search_sessions") as span:
             db = await self._store.connected()
-            found = await _page(db, asked, Session, on_corrupt)
+            found = await _page(db, asked, Session, self._loads, on_corrupt)
             span.set(count=len(found.items))
         return SessionPage(found.items, found.cursor, found.has_more, found.total)
 
@@ -163,7 +178,7 @@ class QueryAPI:
         filters.texts("status", status, RUN_STATUSES).whole("min_tokens", min_tokens)
         asked = _Asked(RUNS, filters, order_by, limit, cursor, "runs")
         with telemetry.operation("recording_search_runs") as span:
-            found = await _page(await self._store.connected(), asked, Run, on_corrupt)
+            found = await _page(await self._store.connected(), asked, Run, self._loads, on_corrupt)
             span.set(count=len(found.items))
         return RunPage(found.items, found.cursor, found.has_more)
 
@@ -265,6 +280,7 @@ class QueryAPI:
         since: datetime | None = None,
         until: datetime | None = None,
         correlation_id: OneOrMany | None = None,
+        after: int | None = None,
         order_by: str = "sequence_asc",
         limit: int = 100,
         cursor: str | None = None,
@@ -280,7 +296,9 @@ class QueryAPI:
             since: From this time on.
             until: Up to this time.
             correlation_id: Of the event.
-            order_by: `sequence_asc`, by the number that each has in its session; `timestamp_asc` or `timestamp_desc`.
+            after: Only events with a greater number in their session.
+            order_by: `sequence_asc` or `sequence_desc`, by the number that each has in its session; `timestamp_asc` or
+                `timestamp_desc`.
             limit: The most of a page, up to 1,000.
             cursor: That of the page before, with the same filters and order.
             on_corrupt: Called with the error of each event that cannot be read, which is then left out.
@@ -290,9 +308,10 @@ class QueryAPI:
             CorruptRowError: A row is malformed, and no `on_corrupt` was given.
         """
         filters = _of_events(session_ids, run_ids, types, providers, correlation_id, since, until)
+        filters.whole("after", after)
         asked = _Asked(EVENT_ROWS, filters, order_by, limit, cursor, "events")
         with telemetry.operation("recording_search_events") as span:
-            found = await _page(await self._store.connected(), asked, Event, on_corrupt)
+            found = await _page(await self._store.connected(), asked, Event, self._loads, on_corrupt)
             span.set(count=len(found.items))
         return EventPage(found.items, found.cursor, found.has_more)
 
@@ -389,10 +408,10 @@ class _Found(NamedTuple, Generic[V]):
     total: int | None
 
 
-async def _page(db: Db, asked: _Asked, cls: type[V], on_corrupt: OnCorrupt | None) -> _Found[V]:
+async def _page(db: Db, asked: _Asked, cls: type[V], loads: Loads, on_corrupt: OnCorrupt | None) -> _Found[V]:
     total = await _total(db, asked)
     found = [] if asked.filters.nothing else await _read(db, asked)
-    items = tuple(_made(cls, asked.of, found[: asked.limit], on_corrupt))
+    items = tuple(_made(cls, asked.of, found[: asked.limit], loads, on_corrupt))
     last = found[: asked.limit][-1:]
     cursor = _cursor(asked, last[0], total) if last and asked.order_by != _BY_TOKENS else None
     return _Found(items, cursor, len(found) > asked.limit, total)
@@ -412,7 +431,7 @@ async def _count(db: Db, of: Searched, filters: Filters) -> int:
     return int(count)
 
 
-async def _read(db: Db, asked: _Asked) -> list[dict[str, Any]]:
+async def _read(db: Db, asked: _Asked) -> list[Row]:
     wished, values = asked.filters.wished, asked.filters.values(db.dialect) | {"limit": asked.limit + 1}
     if asked.place is not None:
         place, place_id, *_ = asked.place
@@ -422,10 +441,10 @@ async def _read(db: Db, asked: _Asked) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in await run(db, statement, values)]
 
 
-def _made(cls: type[V], of: Searched, found: Iterable[dict[str, Any]], on_corrupt: OnCorrupt | None) -> Iterable[V]:
+def _made(cls: type[V], of: Searched, found: Iterable[Row], loads: Loads, on_corrupt: OnCorrupt | None) -> Iterable[V]:
     for row in found:
         try:
-            yield rows.decode(cls, of.columns, row, of.table)
+            yield rows.decode(cls, of.columns, row, of.table, loads)
         except CorruptRowError as error:
             if on_corrupt is None:
                 raise

@@ -104,6 +104,7 @@ EVENT_ROWS = Searched(
     columns=EVENT_COLUMNS,
     orders={
         "sequence_asc": Order("sequence_number", "bigint"),
+        "sequence_desc": Order("sequence_number", "bigint", descending=True),
         "timestamp_asc": Order("timestamp", _MOMENT),
         "timestamp_desc": Order("timestamp", _MOMENT, descending=True),
     },
@@ -117,6 +118,7 @@ EVENT_ROWS = Searched(
     others={
         "since": (_MOMENT, "t.timestamp >= :since"),
         "until": (_MOMENT, "t.timestamp <= :until"),
+        "after": ("bigint", "t.sequence_number > :after"),
         "upto": ("bigint", "t.sequence_number <= :upto"),
     },
 )

@@ -6,7 +6,7 @@ written can be compared with one that was read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from jido_tortoise import checks, codec, times
@@ -26,6 +26,8 @@ from jido_tortoise.recording.statuses import RUN_STATUSES, SESSION_STATUSES, bef
 
 V = TypeVar("V")
 Row = dict[str, Any]
+#: Of the codec: `loads`, or `loads_raw` for what is to be shown without the classes of the host.
+Loads = Callable[..., Any]
 
 _STATUSES = {"session": SESSION_STATUSES, "run": RUN_STATUSES}
 #: What a malformed row leads to, whatever is wrong with it.
@@ -63,14 +65,16 @@ def encode_value(kind: Kind, value: Session | Run, dialect: Dialect) -> Row:
 # -- decoding -----------------------------------------------------------------------------------------------------
 
 
-def decode(cls: type[V], columns: Iterable[Column], row: Mapping[str, Any], table: str) -> V:
-    """Make the value of a row, whatever status or type it has.
+def decode(
+    cls: type[V], columns: Iterable[Column], row: Mapping[str, Any], table: str, loads: Loads = codec.loads
+) -> V:
+    """Make the value of a row, whatever status or type it has; `loads` reads its JSON.
 
     Raises:
         CorruptRowError: The row is malformed; `key` is its id.
     """
     try:
-        fields = {c.name: _read(row[c.name], c.type, c.name) for c in columns}
+        fields = {c.name: _read(row[c.name], c.type, c.name, loads) for c in columns}
         if "revision" in row:
             fields["revision"] = row["revision"]
         return restored(cls, fields)
@@ -79,11 +83,11 @@ def decode(cls: type[V], columns: Iterable[Column], row: Mapping[str, Any], tabl
         raise CorruptRowError(f"{table} {key!r} is malformed: {error}", table=table, key=key) from error
 
 
-def _read(stored: Any, kind: str, name: str) -> Any:
+def _read(stored: Any, kind: str, name: str, loads: Loads) -> Any:
     if stored is None:
         return None
     if kind == "jsonb":
-        value = codec.loads(stored, path=name)
+        value = loads(stored, path=name)
         return tuple(value) if type(value) is list else dict(value)
     return times.read_time(stored) if kind == "timestamptz" else stored
 

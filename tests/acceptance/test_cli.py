@@ -32,6 +32,8 @@ _COMMANDS = (
     *("migrations heads", "migrations history", "migrations location", "migrations vendor"),
     *("agents list", "agents show", "agents repair", "agents export"),
     *("adk list", "adk show", "adk prune", "adk delete", "adk import"),
+    *("recording list", "recording show", "recording tail", "recording export", "recording import"),
+    "recording usage",
 )
 
 

@@ -395,12 +395,16 @@ async def _prune(trial: Trial) -> None:
     await store.prune(app_name="shop", user_id=trial.name, keep_sessions=0)
 
 
+async def _delete(trial: Trial) -> None:
+    await store.delete(app_name="shop", user_id=trial.name, session_id="s")
+
+
 async def _trim(trial: Trial) -> None:
     await store.prune(app_name="shop", user_id=trial.name, keep_events=1)
 
 
 @pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
-@pytest.mark.parametrize("operation", [_delete_invocation, _copy, _prune, _trim])
+@pytest.mark.parametrize("operation", [_delete_invocation, _copy, _prune, _trim, _delete])
 async def test_crashed_anywhere_each_is_whole_or_absent(adk_db: Database, operation: Any) -> None:
     """A fault at every statement, a cancellation at every await."""
     report = await crash_everywhere(operation, _look, prepare=_prepared, connection="default")

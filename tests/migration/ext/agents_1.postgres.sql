@@ -48,6 +48,7 @@ END
 $jido$;
 DROP TRIGGER IF EXISTS "jido_thread_entries_never_change" ON "jido_thread_entries";
 CREATE TRIGGER "jido_thread_entries_never_change" BEFORE UPDATE ON "jido_thread_entries" FOR EACH ROW EXECUTE FUNCTION "jido_thread_entries_never_change"();
+ALTER TABLE IF EXISTS "jido_checkpoints" ALTER COLUMN "data" SET STORAGE EXTERNAL;
 INSERT INTO jido_checkpoints (key_hash, key, agent_type, partition, agent_id, thread_id, thread_rev, data, version, created_at_ms, updated_at_ms) VALUES ('002b38d2bd164e6c11305509773183e9df2dccf914d52e7681110ae466278f28', '{"$jido:tuple": ["shopper", "user-123"]}', 'shopper', 'eu', 'user-123', 'shopper:user-123', 3, '{"id": "user-123", "state": {"raw": {"$jido:bytes": "AP8="}, "cart": {"since": {"$jido:datetime": "2026-01-02T03:04:05.678901+00:00"}, "total": {"$jido:decimal": "19.90"}}}, "thread": {"id": "shopper:user-123", "rev": 3}, "version": 1, "partition": "eu", "agent_type": "shopper"}', 1, 1767322800000, 1767322800000);
 INSERT INTO jido_checkpoints (key_hash, key, agent_type, partition, agent_id, thread_id, thread_rev, data, version, created_at_ms, updated_at_ms) VALUES ('42d72d9aa3bb7a76abc89c90dd341ea63fff6d2286194b91d129715f0e0e273d', '{"any": ["key", 1.0]}', NULL, NULL, NULL, NULL, NULL, '"plain"', 1, 1767322800000, 1767322800000);
 INSERT INTO jido_threads (thread_id, rev, first_seq, metadata, created_at_ms, updated_at_ms) VALUES ('shopper:user-123', 3, 0, '{"source": "shop"}', 1767322800000, 1767322800000);

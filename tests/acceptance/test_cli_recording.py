@@ -1,0 +1,176 @@
+"""`jido-tortoise recording` as a user sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import jido_tortoise as jt
+from jido_tortoise import seams
+from jido_tortoise.cli import output, program
+from jido_tortoise.recording import Event, SessionStore
+from tests.conftest import opened
+from tests.integration.recorded import run as made_run
+from tests.integration.recorded import store_them, tokens
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Give a function that runs a command in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = program.main(["recording", *map(str, arguments)])
+        except SystemExit as end:  # argparse's way out
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Give the URL of a database with the sessions of `recorded`."""
+    url = str(request.getfixturevalue("pg_url" if request.param == "postgres" else "sqlite_url"))
+    asyncio.run(_store(url))
+    return url
+
+
+async def _store(url: str) -> None:
+    async with opened(url, families=("recording",)):
+        await store_them(SessionStore())
+        gpt = made_run("s3", "gpt", 2000, provider="openai", token_usage=tokens(1_000_000, 0))
+        await SessionStore().save_run(gpt)
+
+
+def execute(url: str, sql: str) -> None:
+    """Run a statement behind the library's back."""
+
+    async def work() -> None:
+        async with opened(url, tables=False, families=("recording",)) as database:
+            await database.client.execute_query(sql)
+
+    asyncio.run(work())
+
+
+def test_list(run: Run, url: str) -> None:
+    """Filters, pages and JSON; what cannot be read is named, and the exit code says so."""
+    code, out, err = run("list", "--db", url, "--tag", "paid", "--tag", "pinned")
+    assert (code, out.split()[:5], err) == (0, ["id", "agent", "status", "tags", "updated"], "")
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [["s0", "clerk", "active"]]
+    first = json.loads(run("list", "--db", url, "--limit", 3, "--json")[1])
+    assert [one["id"] for one in first["sessions"]] == ["s1", "s3", "s2"]
+    assert first["sessions"][0]["created_at"] == "2026-01-02T04:04:05.000006+00:00"
+    rest = json.loads(run("list", "--db", url, "--limit", 3, "--after", first["next"], "--json")[1])
+    assert ([one["id"] for one in rest["sessions"]], rest["next"]) == (["s0"], None)
+    assert "there are more: --after" in run("list", "--db", url, "--limit", 1, "--deleted")[2]
+    execute(url, "UPDATE asm_sessions SET tags = '7' WHERE id = 's1'")
+    code, out, err = run("list", "--db", url)
+    assert (code, len(out.splitlines()), "left out: asm_sessions 's1'" in err) == (1, 4, True)
+
+
+def test_show(run: Run, url: str) -> None:
+    """A session with its sums, runs and last events; objects of unknown classes are shown as they are stored."""
+    other = '{"ticket": {"$jido:type": "of-nobody", "n": 1}}'
+    execute(url, f"UPDATE asm_sessions SET metadata = '{other}' WHERE id = 's0'")
+    code, out, _ = run("show", "s0", "--db", url, "--events", 2)
+    assert code == 0
+    for words in ("1,660 tokens (1,107 in, 553 out) with claude, codex", "of-nobody", "1 completed", "$0.2500"):
+        assert words in out, words
+    assert ("error_occurred" in out, "message_sent" in out) == (True, False)
+    shown = json.loads(run("show", "s0", "--db", url, "--json")[1])
+    assert shown["session"]["metadata"] == json.loads(other)
+    assert (shown["stats"]["run_count"], [one["id"] for one in shown["runs"]]) == (3, ["r0", "r1", "r2"])
+    assert [one["sequence_number"] for one in shown["events"]] == [1, 2, 3, 4, 5]
+    assert run("show", "none", "--db", url)[0] == 1
+
+
+def test_tail(run: Run, url: str) -> None:
+    """The last events in order, by type when asked for, as lines of JSON."""
+    code, out, _ = run("tail", "s0", "-n", 2, "--db", url)
+    assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["4", "5"])
+    out = run("tail", "s0", "--type", "message_sent", "--json", "--db", url)[1]
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["e1"]
+    assert run("tail", "none", "--db", url)[0] == 1
+    assert run("tail", "s0", "--type", "nonsense", "--db", url)[0] == 2
+
+
+@pytest.mark.parametrize("shown", [2, 0])
+def test_tail_follows(url: str, shown: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is appended later is printed, each event once, until the reader stops."""
+    pauses = 0
+
+    async def pause(_: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 3:
+            raise KeyboardInterrupt
+        async with opened(url, tables=False, families=("recording",)):
+            await SessionStore().append_event(Event(type="turn_completed", session_id="s0"))
+
+    with seams.replaced(sleep=pause):
+        code = program.main(["recording", "tail", "s0", "-f", "-n", str(shown), "--db", url])
+    numbers = [int(line.split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert (code, numbers) == (130, [4, 5, 6, 7][2 - shown :])
+
+
+def test_export_and_import(run: Run, url: str, tmp_path: Path) -> None:
+    """Out of one database, into another, and again: what is there is refused, or passed over."""
+    file, target = tmp_path / "sessions.jsonl", f"sqlite://{tmp_path / 'other.db'}"
+    asyncio.run(jt.upgrade({"connections": {"default": target}, "apps": jt.apps("recording")}))
+    assert run("export", "--deleted", "--artifacts", "-o", file, "--db", url)[0] == 0
+    assert run("export", "-o", file, "--db", url)[0] == 2
+    code, out, _ = run("import", file, "--db", target)
+    assert (code, out.strip()) == (0, "sessions: 5, runs: 6, events: 8, artifacts: 0, skipped: 0")
+    assert run("import", file, "--db", target)[0] == 1
+    assert json.loads(run("import", file, "--skip-existing", "--json", "--db", target)[1])["skipped"] == 5
+    one = [run("export", "s1", "--db", database)[1] for database in (url, target)]
+    assert [*map(json.loads, one[0].splitlines())] == [*map(json.loads, one[1].splitlines())]
+    (tmp_path / "bad").write_bytes(b"\xff\n")
+    code, _, err = run("import", tmp_path / "bad", "--db", target)
+    assert (code, "lines[1]" in err) == (2, True)
+    assert run("import", tmp_path / "none", "--db", target)[0] == 2
+
+
+def test_usage(run: Run, url: str, tmp_path: Path) -> None:
+    """Tokens and cost in order, with bars, a sum, and a word on what has no price."""
+    code, out, err = run("usage", "--by", "provider", "--db", url)
+    assert (code, out.split()[:6]) == (0, ["provider", "runs", "input", "output", "tokens", "cost"])
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["claude", "codex", "openai", "unknown", "total"]
+    assert lines[3].endswith(("█" * 16, "#" * 16))
+    assert lines[-1].split()[1:] == ["6", "1,001,117", "563", "1,001,680", "$0.2500"]
+    assert "without a price" in err
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"openai": {"input": 0.000001, "output": 0.1}, "codex": {"input": 1, "output": 0}}')
+    found = json.loads(run("usage", "--by", "model,day", "--prices", prices, "--json", "--db", url)[1])["usage"]
+    assert [(row["day"], row["model"]) for row in found][-1] == ("2026-01-03", "unknown")
+    assert (found[-1]["cost_usd"], found[-1]["provider"]) == (1.0, None)
+    assert (
+        json.loads(run("usage", "--agent", "other", "--since", "2026-01-02", "--json", "--db", url)[1])["usage"][0][
+            "run_count"
+        ]
+        == 1
+    )
+    assert json.loads(run("usage", "--until", "2026-01-01T00:00:00Z", "--json", "--db", url)[1]) == {"usage": []}
+    for wrong in (("--by", "hour"), ("--since", "noon"), ("--prices", tmp_path / "none")):
+        assert run("usage", *wrong, "--db", url)[0] == 2
+
+
+def test_a_bar_is_drawn_as_the_output_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To an eighth of a character in UTF-8, else with signs that every terminal has."""
+
+    class Stream:
+        encoding = "utf-8"
+
+    monkeypatch.setattr(output.sys, "stdout", Stream())
+    assert [output.bar(share, 4) for share in (0, 0.03, 0.5, 0.97, 1, 2)] == ["", "▏", "██", "███▉", "████", "████"]
+    Stream.encoding = "ascii"
+    assert [output.bar(share, 4) for share in (0, 0.5, 1)] == ["", "##", "####"]
