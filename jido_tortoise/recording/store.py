@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,9 +14,9 @@ from jido_tortoise.database import Db, all_rows, in_thread, resolve, transaction
 from jido_tortoise.driver_errors import ConstraintError
 from jido_tortoise.errors import ConflictError, CorruptRowError, JidoError
 from jido_tortoise.journal import Append, Refused
-from jido_tortoise.journal.run import run as run_statement
 from jido_tortoise.journal.statements import Statement
 from jido_tortoise.recording import bells, following, leases, listening, port, rows, statements
+from jido_tortoise.recording.asking import as_given, ask
 from jido_tortoise.recording.entities import Artifact, Event, Run, Session
 from jido_tortoise.recording.models import COLUMNS, AsmSession
 from jido_tortoise.recording.port import Flushed, OneOrMany, Wished
@@ -137,7 +136,7 @@ class SessionStore:
             async with transaction(db) as inner:
                 await _lock(inner, session_id)
                 artifacts = await _list(inner, ARTIFACT, Artifact, {"session_id": session_id}, None, 0)
-                await _all(inner, statements.delete_session(db.schema, db.dialect), given)
+                await ask(inner, statements.delete_session(db.schema, db.dialect), given)
             bells.ring(db.root, (db.schema, session_id))
             span.set(artifacts=len(artifacts))
             return artifacts
@@ -215,7 +214,7 @@ class SessionStore:
             db = await self.connected()
             given["leased_until"] = times.stored_time(until, db.dialect)
             given["now"] = times.stored_time(now, db.dialect)
-            taken = bool(await _all(db, statements.lease_run(db.schema, db.dialect), given, write=True))
+            taken = bool(await ask(db, statements.lease_run(db.schema, db.dialect), given, write=True))
             span.set(taken=taken)
             return taken
 
@@ -225,7 +224,7 @@ class SessionStore:
         with telemetry.operation("recording_lost_runs"):
             db = await self.connected()
             given = {"now": times.stored_time(times.now(), db.dialect), "limit": limit}
-            found = await _all(db, statements.lost_runs(db.schema, db.dialect), given)
+            found = await ask(db, statements.lost_runs(db.schema, db.dialect), given)
             return [_value(RUN, Run, rows.named(RUN, row)) for row in found]
 
     # -- events ---------------------------------------------------------------------------------------------------
@@ -419,7 +418,7 @@ async def _save(db: Db, kind: Kind, value: V) -> V:
     for _ in range(_LOOKS):
         revision = await _write(db, kind, row)
         if revision is None:
-            found = await _all(db, statements.get(kind, db.schema, db.dialect), {"id": value.id})
+            found = await ask(db, statements.get(kind, db.schema, db.dialect), {"id": value.id})
             stored = rows.settled(kind, rows.named(kind, found[0]), db.dialect) if found else None
             if rows.may_write(kind, row, stored) or stored is None:
                 continue  # it was deleted or changed back between the two statements
@@ -436,14 +435,14 @@ async def _write(db: Db, kind: Kind, row: Row) -> int | None:
     try:
         if kind is SESSION and fresh and db.dialect == "sqlite":
             return await _insert_session(db, statement, values)
-        written = await _all(db, statement, values, write=True)
+        written = await ask(db, statement, values, write=True)
     except ConstraintError as error:  # there is no constraint but that on the session
         raise rows.missing("session", row.get("session_id")) from error
     return int(written[0][0]) if written else None
 
 
 async def _insert_session(db: Db, statement: Statement, values: Row) -> int | None:
-    given = _given(db, values)
+    given = as_given(db, values)
 
     def job(connection: sqlite3.Connection) -> int | None:
         written = all_rows(connection, statement.sql, given)
@@ -481,7 +480,7 @@ async def _save_locked_session(db: Db, session: Session, stored: Row | None) -> 
 
 async def _lock(db: Db, session_id: str) -> Row | None:
     """Lock a session, always before its runs and its counter, as who deletes it does; None when it is not there."""
-    found = await _all(db, statements.lock_session(db.schema, db.dialect), {"id": session_id})
+    found = await ask(db, statements.lock_session(db.schema, db.dialect), {"id": session_id})
     return rows.settled(SESSION, rows.named(SESSION, found[0]), db.dialect) if found else None
 
 
@@ -535,11 +534,11 @@ async def _look_why(db: Db, session_id: str, wanted: list[Row], refused: Refused
     if refused.head is None:
         # A session of the host's making has no counter yet.
         now = times.stored_time(times.now(), db.dialect)
-        await _all(db, statements.make_counter(db.schema, db.dialect), {"id": session_id, "now": now}, write=True)
+        await ask(db, statements.make_counter(db.schema, db.dialect), {"id": session_id, "now": now}, write=True)
         if await journal.read_head(db, EVENTS, (session_id,)) is None:
             raise rows.missing("session", session_id) from refused.__cause__
     known = {row["id"]: row for row in wanted}
-    for row in await _all(db, statements.events_by_id(db.schema, db.dialect), {"ids": list(known)}):
+    for row in await ask(db, statements.events_by_id(db.schema, db.dialect), {"ids": list(known)}):
         there = rows.named_event(row[0], row[1:])
         if there["session_id"] != session_id:
             rows.refuse_other(known[there["id"]], there)
@@ -564,7 +563,7 @@ def _answer(events: Iterable[Event], stored: Mapping[str, Event | int]) -> list[
 
 async def _get(db: Db, kind: Kind, cls: type[V], key: str) -> V:
     given = {"id": checks.text(key, f"{kind.name}_id")}
-    found = await _all(db, statements.get(kind, db.schema, db.dialect), given)
+    found = await ask(db, statements.get(kind, db.schema, db.dialect), given)
     if not found:
         raise rows.missing(kind.name, key)
     return _value(kind, cls, rows.named(kind, found[0]))
@@ -579,7 +578,7 @@ async def _list(db: Db, kind: Kind, cls: type[A], given: Mapping[str, Any], limi
     if "agent_id" in filters:
         checks.text(given["agent_id"], "agent_id")
     statement = statements.rows_of(kind, filters, db.schema, db.dialect)
-    found = await _all(db, statement, {**given, "limit": most, "offset": first})
+    found = await ask(db, statement, {**given, "limit": most, "offset": first})
     return [_value(kind, cls, rows.named(kind, row)) for row in found]
 
 
@@ -588,7 +587,7 @@ def _value(kind: Kind, cls: type[A], row: Row) -> A:
 
 
 async def _running(db: Db, session_id: str) -> list[Row]:
-    found = await _all(db, statements.running(db.schema, db.dialect), {"session_id": session_id})
+    found = await ask(db, statements.running(db.schema, db.dialect), {"session_id": session_id})
     return [rows.named(RUN, row) for row in found]
 
 
@@ -607,16 +606,4 @@ async def _events(db: Db, asked: Wished) -> list[Event]:
     if "type" in filters:
         values["type"] = values["type"][0]
     statement = statements.events(filters, db.schema, db.dialect)
-    return rows.events_of(await _all(db, statement, {**values, "session_id": asked.session_id}))
-
-
-async def _all(db: Db, statement: Statement, values: Mapping[str, Any], *, write: bool = False) -> list[Any]:
-    return await run_statement(db, statement, _given(db, values), write=write)
-
-
-def _given(db: Db, values: Mapping[str, Any]) -> Row:
-    """Answer values as the driver takes them: SQLite has no lists."""
-    lists = {name: list(value) for name, value in values.items() if isinstance(value, list | tuple)}
-    if db.dialect == "sqlite":
-        return {**values, **{name: json.dumps(value) for name, value in lists.items()}}
-    return {**values, **lists}
+    return rows.events_of(await ask(db, statement, {**values, "session_id": asked.session_id}))
