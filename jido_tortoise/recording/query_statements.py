@@ -231,19 +231,23 @@ _ONCE: Mapping[Dialect, str] = {"postgres": "OFFSET 0", "sqlite": "LIMIT -1"}
 
 
 @lru_cache(maxsize=256)
-def usage(wished: frozenset[str], by_day: bool, schema: str | None, dialect: Dialect) -> Statement:
-    """Sum up the runs that pass all filters by provider, model and, when asked for, day.
+def usage(wished: frozenset[str], priced: bool, by_day: bool, schema: str | None, dialect: Dialect) -> Statement:
+    """Sum up the runs that pass all filters by provider and, when asked for, by model (to be `priced`) and day.
 
-    After these three (day NULL when not asked for): how many runs there are, how many have a cost, the sum of these
-    costs, the tokens of all runs, and those of the runs that have none; the tokens as `TOKENS` names them.
+    After these three (NULL when not asked for): how many runs there are, how many have a cost, the sum of these costs,
+    and the tokens of all runs, of the first three kinds; when they are to be priced of all kinds, and after them those
+    of the runs that have no cost.
     """
-    day = _DAY[dialect] if by_day else "CAST(NULL AS varchar)"
-    tokens = ", ".join(f"{tokens_of(name, dialect)} AS {name}" for name in TOKENS)
-    sums = ", ".join(f"sum({name})" for name in TOKENS)
-    uncosted = ", ".join(f"sum(CASE WHEN cost_usd IS NULL THEN {name} ELSE 0 END)" for name in TOKENS)
+    names = TOKENS if priced else TOKENS[:3]
+    nothing = "CAST(NULL AS varchar)"
+    model, day = _MODEL[dialect] if priced else nothing, _DAY[dialect] if by_day else nothing
+    sums = [f"sum({name})" for name in names]
+    if priced:
+        sums += [f"sum(CASE WHEN cost_usd IS NULL THEN {name} ELSE 0 END)" for name in names]
     sql = (
-        f"SELECT provider, model, day, count(*), count(cost_usd), coalesce(sum(cost_usd), 0), {sums}, {uncosted} FROM"
-        f" (SELECT t.provider, {_MODEL[dialect]} AS model, {day} AS day, t.cost_usd, {tokens}"
+        f"SELECT provider, model, day, count(*), count(cost_usd), coalesce(sum(cost_usd), 0), {', '.join(sums)}"
+        f" FROM (SELECT t.provider, {model} AS model, {day} AS day, t.cost_usd,"
+        f" {', '.join(f'{tokens_of(name, dialect)} AS {name}' for name in names)}"
         f" FROM {{schema}}asm_runs AS t WHERE {_passing(RUNS, wished, dialect)} {_ONCE[dialect]}) AS r"
         " GROUP BY provider, model, day"
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from jido_tortoise.journal.statements import Statement
-from jido_tortoise.recording import query_statements
+from jido_tortoise.recording import QueryAPI, query_statements
 from jido_tortoise.recording.filters import Filters
 from jido_tortoise.recording.query_statements import EVENT_ROWS, RUNS, SESSIONS, Searched
 from tests.conftest import Database, opened
@@ -61,10 +62,30 @@ async def test_w27_every_page_has_its_index_on_postgres(pg_url: str) -> None:
             assert "Seq Scan" not in json.dumps(plan), name
             assert name.split()[0] in json.dumps(plan), (name, plan)
             assert rows_read(plan) <= 110, (name, plan)
+        assert await by_index(database, ["all"] * 10 + ["rare-7"] * 10) == [0, 10]
         rare = asked(SESSIONS, Filters().tags(["rare-7"]), "updated_at_desc", "postgres")
         plan = await explained(database, *rare)
         assert "asm_sessions_tags" in json.dumps(plan)
         assert rows_read(plan) <= 100
+
+
+async def by_index(database: Database, tags: list[str]) -> list[int]:
+    """Search by one tag after another; give how many searches have used the index on tags, by tag."""
+    used: list[int] = []
+    for tag, many in groupby(tags):
+        before = await scans(database)
+        for _ in many:
+            assert (await QueryAPI().search_sessions(tags=[tag], limit=5)).has_more
+        used.append(await scans(database) - before)
+    return used
+
+
+async def scans(database: Database) -> int:
+    """Give how often the index on tags was used."""
+    run = database.client.execute_query
+    await run("SELECT pg_stat_force_next_flush()")
+    _, found = await run("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'asm_sessions_tags'")
+    return int(found[0]["idx_scan"])
 
 
 async def explained(database: Database, statement: Statement, values: dict[str, Any]) -> dict[str, Any]:
