@@ -133,6 +133,9 @@ ARTIFACT_ROWS = Searched(
 
 # -- pages --------------------------------------------------------------------------------------------------------
 
+#: How many sessions are looked through before the index on tags is asked.
+_FIRST = 500
+
 
 @lru_cache(maxsize=256)
 def search(of: Searched, wished: frozenset[str], order: str, schema: str | None, dialect: Dialect) -> Statement:
@@ -140,12 +143,32 @@ def search(of: Searched, wished: frozenset[str], order: str, schema: str | None,
     by = of.orders[order]
     column = by.by if "{" in by.by else f"t.{by.by}"
     way, behind = ("DESC", "<") if by.descending else ("ASC", ">")
-    place = f" AND ({column}, t.id) {behind} (:place, :place_id)" if "place" in wished else ""
-    sql = (
-        f"SELECT {shown(of.columns, dialect, 't.')} FROM {{schema}}{of.table} AS t"
-        f" WHERE {_passing(of, wished, dialect)}{place} ORDER BY {column} {way}, t.id {way} LIMIT :limit"
-    )
+    place = f"({column}, t.id) {behind} (:place, :place_id)" if "place" in wished else "true"
+    ordered = f"ORDER BY {column} {way}, t.id {way}"
+    passing = _passing(of, wished, dialect)
+    columns = shown(of.columns, dialect, "t.")
+    if "tags" in wished and dialect == "postgres":
+        sql = _tagged(columns, passing, place, ordered)
+    else:
+        sql = f"SELECT {columns} FROM {{schema}}{of.table} AS t WHERE {passing} AND {place} {ordered} LIMIT :limit"
     return _finished(sql, of, schema, dialect, by.type)
+
+
+def _tagged(columns: str, passing: str, place: str, ordered: str) -> str:
+    """Look for tags among the first sessions of the order; where these do not fill the page, by the index on tags.
+
+    PostgreSQL cannot know how frequent a tag is, and guesses that one in a hundred sessions has it: it would look
+    through all of them, in order, for the few that have a rare one. A frequent one fills the page at once.
+    """
+    first = f"SELECT t.* FROM {{schema}}asm_sessions AS t WHERE {place} {ordered} LIMIT {_FIRST}"
+    indexed = "SELECT t.* FROM {schema}asm_sessions AS t WHERE {has_tags} OFFSET 0"  # planned for itself
+    page = f"{ordered} LIMIT :limit"
+    return (
+        f"WITH near AS MATERIALIZED (SELECT t.* FROM ({first}) AS t WHERE {passing} {page}),"
+        " enough AS MATERIALIZED (SELECT count(*) >= :limit AS so FROM near)"
+        f" (SELECT {columns} FROM near AS t WHERE (SELECT so FROM enough) {ordered}) UNION ALL"
+        f" (SELECT {columns} FROM ({indexed}) AS t WHERE NOT (SELECT so FROM enough) AND {passing} AND {place} {page})"
+    )
 
 
 @lru_cache(maxsize=256)

@@ -100,15 +100,14 @@ async def _read_whole(place: Place, asked: dict[str, Call | Prepared]) -> int:
     seen: list[Any] = []
     async with place.client.acquire_connection() as raw:
         raw.add_query_logger(seen.append)
-    for name, call in asked.items():
-        if name.startswith("large ") and not isinstance(call, Prepared):
-            await call()
-    plans = [
-        (await place.run(f"EXPLAIN (FORMAT JSON) {record.query}", *record.args))[0][0]
-        for record in [*seen]
-        if record.query.startswith("SELECT t.")
-    ]
-    return sum("Seq Scan" in plan for plan in plans) if len(plans) >= len(asked) // 2 else -1
+    calls = [call for name, call in asked.items() if name.startswith("large ") and not isinstance(call, Prepared)]
+    for call in calls:
+        await call()
+    searches = [record for record in seen if "LIMIT" in record.query]
+    if len(searches) != len(calls):
+        raise RuntimeError(f"{len(calls)} pages took {len(searches)} statements")
+    plans = [(await place.run(f"EXPLAIN (FORMAT JSON) {one.query}", *one.args))[0][0] for one in searches]
+    return sum("Seq Scan" in plan for plan in plans)
 
 
 # -- sums ---------------------------------------------------------------------------------------------------------

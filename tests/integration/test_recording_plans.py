@@ -12,7 +12,7 @@ from jido_tortoise.recording import QueryAPI, query_statements
 from jido_tortoise.recording.filters import Filters
 from jido_tortoise.recording.query_statements import EVENT_ROWS, RUNS, SESSIONS, Searched
 from tests.conftest import Database, opened
-from tests.many_records import store_many
+from tests.many_records import RARE, store_many
 
 MOMENT = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
 
@@ -63,10 +63,25 @@ async def test_w27_every_page_has_its_index_on_postgres(pg_url: str) -> None:
             assert name.split()[0] in json.dumps(plan), (name, plan)
             assert rows_read(plan) <= 110, (name, plan)
         assert await by_index(database, ["all"] * 10 + ["rare-7"] * 10) == [0, 10]
+        await in_order(["rare-7", "all"])
         rare = asked(SESSIONS, Filters().tags(["rare-7"]), "updated_at_desc", "postgres")
         plan = await explained(database, *rare)
         assert "asm_sessions_tags" in json.dumps(plan)
-        assert rows_read(plan) <= 100
+        assert rows_read(plan) <= 500  # the first of the order, and those with the tag
+
+
+async def in_order(tags: list[str]) -> None:
+    """Walk through the sessions of a tag, and see that each comes once, in order, however they are found."""
+    for tag in tags:
+        found, cursor = [], None
+        while len(found) < 600:
+            page = await QueryAPI().search_sessions(tags=[tag], limit=7, cursor=cursor, order_by="created_at_asc")
+            found += [(session.created_at, session.id) for session in page.sessions]
+            cursor = page.cursor
+            if not page.has_more:
+                break
+        assert found == sorted(set(found))
+        assert len(found) == (RARE if tag != "all" else 602)
 
 
 async def by_index(database: Database, tags: list[str]) -> list[int]:
