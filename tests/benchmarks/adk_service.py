@@ -46,7 +46,9 @@ async def get(place: Place, size: Size) -> list[Line]:
         await place.settle()
         first: dict[str, Call] = {name: google.get(service, "got") for name, service in services.items()}
         samples = await interleaved(first, size.times(40))
-        again = {name: await _again(service) for name, service in services.items()}
+        # Room for the session itself, and for what is appended to it here.
+        keeping = services | {"ours": adk.TortoiseSessionService(cache=length + 1_000)}
+        again = {name: await _again(service) for name, service in keeping.items()}
         reloaded = await interleaved(again, size.times(40))
     work = f"TortoiseSessionService, get_session of {length:,}"
     return [
