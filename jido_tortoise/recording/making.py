@@ -39,6 +39,9 @@ class EventMaker:
         if event.type == "message_streamed" and isinstance(_text_of(event), str):
             self._stream = self._stream or RedactedStream(self.redactor)
             return self._released(self._stream.push(_text_of(event), event))
+        if event.type == "token_usage_updated" and self._stream is not None:
+            # It comes between two pieces of a text: that goes on, and a secret in it too.
+            return self._released(self._stream.push("", event))
         return [*self.held(), self._redacted(event, self.redactor)]
 
     def one(self, event_type: str, data: Mapping[str, Any] | None = None) -> list[Event]:
@@ -98,6 +101,8 @@ class EventMaker:
         return [self._cut(event, text, count) for text, count, event in pieces]
 
     def _cut(self, event: Event, text: str, count: int) -> Event:
+        if event.type != "message_streamed":
+            return event
         assert self.redactor is not None
         before = _text_of(event)
         streamed = {name for name in ("content", "delta") if event.data.get(name) == before}

@@ -254,6 +254,13 @@ async def test_a_run_is_executed_once(store: Any) -> None:
     assert [(await manager.cancel_run(pending.id)).status for _ in range(2)] == ["cancelled", "cancelled"]
 
 
+def _with_usage(piece: str) -> list[Said]:
+    return [
+        Said("message_streamed", {"content": piece}),
+        Said("token_usage_updated", {"input_tokens": 0, "output_tokens": 1}),
+    ]
+
+
 async def test_secrets_are_gone_everywhere(store: Any) -> None:
     """From rows, events, callbacks and telemetry alike; the provider itself is asked with them."""
     heard: list[Event] = []
@@ -261,7 +268,7 @@ async def test_secrets_are_gone_everywhere(store: Any) -> None:
     manager = SessionManager(store, redactor=Redactor())
     provider = ScriptedProvider(
         [
-            *(Said("message_streamed", {"content": piece}) for piece in re.findall("..?", f"key {_SECRET} it is")),
+            *(each for piece in re.findall("..?", f"key {_SECRET} it is") for each in _with_usage(piece)),
             Said("tool_call_completed", {"tool_name": "env", "tool_output": {"out": [_SECRET]}}),
             Answer(output={"content": _SECRET}, metadata={"note": _SECRET}),
         ],
@@ -282,6 +289,7 @@ async def test_secrets_are_gone_everywhere(store: Any) -> None:
     assert _SECRET not in repr(stored) + repr(heard) + repr(told)
     streamed = "".join(event.data["content"] for event in heard if event.type == "message_streamed")
     assert streamed == "key [REDACTED] it is"
+    assert [event.type for event in heard[2:6]] == ["message_streamed", "token_usage_updated"] * 2
     assert sum(event.facts["count"] for event in told if event.name == "event_redacted" and event.phase == "stop") >= 8
 
 
