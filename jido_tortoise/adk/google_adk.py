@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
+from weakref import WeakKeyDictionary
 
 from google.adk.errors import StaleSessionError
 from google.adk.errors.already_exists_error import AlreadyExistsError
@@ -22,12 +23,13 @@ from google.adk.sessions.base_session_service import GetSessionConfig, ListSessi
 
 from jido_tortoise import checks, codec, errors, journal, seams, telemetry, times
 from jido_tortoise.adk import google_events, rows, values
+from jido_tortoise.adk.google_cache import Cache, Known
 from jido_tortoise.adk.keys import session_key
 from jido_tortoise.adk.opening import Opening, OpeningStore
 from jido_tortoise.adk.rows import Key, SessionRow
 from jido_tortoise.adk.safe_state import safe_state
 from jido_tortoise.adk.statements import SESSIONS
-from jido_tortoise.adk.store import AdkSessionStore
+from jido_tortoise.adk.store import AdkSessionStore, holes_in
 from jido_tortoise.database import Db
 from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidInputError, NotFoundError, UnstorableError
 
@@ -47,6 +49,8 @@ class TortoiseSessionService(BaseSessionService):
         connection: An alias of the host's Tortoise config; None takes the one that our app is registered with.
         schema: The PostgreSQL schema of our tables; None leaves it to the search path.
         timeout: Seconds for each statement, waiting for a connection included; 30 when None.
+        cache: How many events, of the sessions that were loaded last, are kept to load these again without reading and
+            validating them once more; 0 for none. What others append or delete is seen all the same.
         on_corrupt: Called by `list_sessions` with the error of each session that cannot be read, which is then left
             out; it raises that error when None.
     """
@@ -57,11 +61,15 @@ class TortoiseSessionService(BaseSessionService):
         schema: str | None = None,
         timeout: float | None = None,
         *,
+        cache: int = 0,
         on_corrupt: Callable[[CorruptRowError], object] | None = None,
     ) -> None:
         #: The store beneath, for what google-adk has no method for: pages, pruning, copies.
         self.store = AdkSessionStore(connection, schema, timeout)
         self._on_corrupt = on_corrupt
+        self._most = checks.whole(cache, "cache")
+        #: By connection; what is known ends with it.
+        self._caches: WeakKeyDictionary[Any, Cache] = WeakKeyDictionary()
         self._opening: Opening | None = None
 
     @classmethod
@@ -72,7 +80,7 @@ class TortoiseSessionService(BaseSessionService):
 
         Args:
             uri: `tortoise://settings.TORTOISE_ORM`, the module and the name of the config; a query may follow with the
-                `connection`, `schema` and `timeout` of the class.
+                `connection`, `schema`, `timeout` and `cache` of the class.
             options: The other arguments of the class; `agents_dir`, which the registry gives, is left out.
 
         Raises:
@@ -238,8 +246,25 @@ class TortoiseSessionService(BaseSessionService):
     async def _get(self, names: Key, config: GetSessionConfig) -> Session:
         db = await self.store.connected()
         key = await _stored_key(db, names)
+        is_whole = config.num_recent_events is None and config.after_timestamp is None
+        if self._most and is_whole and not db.in_transaction:  # what a transaction sees may never have been
+            return await self._get_again(db, key)
         head, found = await self.store.read(db, key, config.num_recent_events, since=config.after_timestamp)
         return _of_row(head, key[0], google_events.decode_events(found, key))
+
+    async def _get_again(self, db: Db, key: Key) -> Session:
+        cache = self._caches.setdefault(db.root, Cache(self._most))
+        known = cache.get(key)
+        head, found = await self.store.read(db, key, start=known.start)
+        if known.start(head) and not known.fits(found):
+            known = Known()
+            head, found = await self.store.read(db, key)
+        elif not known.start(head):
+            known = Known()
+        new = [row for row in found if row[0] not in known.events]
+        events = google_events.decode_events(new, key)
+        after = known.joined(head, holes_in(head, key), {row[0]: e for row, e in zip(new, events, strict=True)})
+        return _of_row(head, key[0], cache.load(key, known, after))
 
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
         """Answer all sessions of a user, or of the app, with their state and without their events.
@@ -279,7 +304,7 @@ class TortoiseSessionService(BaseSessionService):
 
 # -- the URI ------------------------------------------------------------------------------------------------------
 
-_ASKED: Mapping[str, Callable[[str], Any]] = {"connection": str, "schema": str, "timeout": float}
+_ASKED: Mapping[str, Callable[[str], Any]] = {"connection": str, "schema": str, "timeout": float, "cache": int}
 
 
 def _read_uri(uri: str) -> tuple[str, dict[str, Any]]:

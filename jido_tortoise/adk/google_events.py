@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from jido_tortoise import codec, times
 from jido_tortoise.adk import google_rows, rows
+from jido_tortoise.adk.google_making import event_of
 from jido_tortoise.adk.rows import EventRow, Key
 from jido_tortoise.adk.safe_state import described
 from jido_tortoise.database import Dialect
@@ -74,9 +75,8 @@ def _events(found: list[EventRow]) -> list[Event]:
     contents = codec.loads_each([row.content or "null" for row in found])
     actions = codec.loads_each([row.actions for row in found])
     extras = codec.loads_each([row.extra for row in found])
-    validate = Event.model_validate
     return [
-        validate(_tree(row, content, does, extra))
+        event_of(_tree(row, content, does, extra))
         for row, content, does, extra in zip(found, contents, actions, extras, strict=True)
     ]
 

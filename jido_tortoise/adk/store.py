@@ -236,14 +236,27 @@ class AdkSessionStore(SessionPages, SessionCare):
         after: datetime | None = None,
         *,
         since: float | None = None,
+        start: Callable[[SessionRow], int] | None = None,
     ) -> tuple[SessionRow, list[Any]]:
-        """Read the rows of a session and of the wished events; see `get`. `since` is a time that they may be of too."""
+        """Read the rows of a session and of the wished events, see `get`; for what is built on the store.
+
+        Args:
+            db: The connection.
+            key: The session.
+            most: Only the last so many events.
+            after: Only events with a later timestamp.
+            since: Instead: those of that timestamp too, in seconds since 1970.
+            start: Instead of all that: answers, for the session's row, from which number on.
+        """
         for left in reversed(range(_LOOKS)):
             found = await run(db, statements.head(db.schema, db.dialect), key_values(key))
             if not found:
                 break
             head = SessionRow(*found[0])
-            events = await _events(db, head, key, most, after, since)
+            if start is None:
+                events = await _events(db, head, key, most, after, since)
+            else:
+                events = await _between(db, head, key, max(start(head), head.first_seq))
             if events is not None:
                 return head, events
             if not left:
@@ -307,7 +320,7 @@ class AdkSessionStore(SessionPages, SessionCare):
             return rows.decode_session(head, app_name, ())
         mine = [row for row in found if head.first_seq <= row[0] < head.rev]
         if len(mine) != _count(
-            _holes(head, key), head.first_seq, head.rev
+            holes_in(head, key), head.first_seq, head.rev
         ):  # it has changed between the two statements
             return await self._read(db, key)
         return rows.decode_session(head, app_name, rows.decode_events(mine, key))
@@ -407,15 +420,21 @@ async def _events(
         values |= {"since": since, "after": times.stored_time(times.moment_from(since), db.dialect)}
         statement = statements.events_since(most is not None, db.schema, db.dialect)
         return (await run(db, statement, values))[::-1]
-    holes = _holes(head, key)
-    first = head.first_seq if most is None else holes.start_of_last(most, head.first_seq, head.rev)
+    if most is not None:
+        return await _between(db, head, key, holes_in(head, key).start_of_last(most, head.first_seq, head.rev))
+    return await _between(db, head, key, head.first_seq)
+
+
+async def _between(db: Db, head: SessionRow, key: Key, first: int) -> list[Any] | None:
+    """Read a session's events from a number on, as it was at that head; None when it has changed since."""
     if first >= head.rev:
         return []
     found = await journal.read_rows(db, SESSIONS, key, first, head.rev)
-    return found if len(found) == _count(holes, first, head.rev) else None
+    return found if len(found) == _count(holes_in(head, key), first, head.rev) else None
 
 
-def _holes(head: SessionRow, key: Key) -> Holes:
+def holes_in(head: SessionRow, key: Key) -> Holes:
+    """Answer which of a session's events were deleted; a malformed row is a CorruptRowError that names it."""
     try:
         return holes_of(head.extra)
     except ValueError as error:

@@ -19,6 +19,7 @@ from jido_tortoise_testing.settings import case_of, find, run_of, wish_of
 if TYPE_CHECKING:
     from jido_tortoise import Jido, TortoiseStorage
     from jido_tortoise.adk import AdkSessionStore
+    from jido_tortoise.recording import SessionStore
     from jido_tortoise_testing.adk_factories import AdkFactories
     from jido_tortoise_testing.clocks import Ids, VirtualClock
     from jido_tortoise_testing.factories import Factories
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from jido_tortoise_testing.golden import GoldenFile
     from jido_tortoise_testing.queries import Queries
     from jido_tortoise_testing.racing import Race
+    from jido_tortoise_testing.recording_factories import RecordingFactories
     from jido_tortoise_testing.sandboxes import Sandbox, Workshop
 
 
@@ -48,7 +50,10 @@ def jido_db_config(pytestconfig: pytest.Config, jido_models: list[str]) -> dict[
     named = find(pytestconfig, "jido_tortoise_orm")
     if named is None:
         models = {"models": {"models": jido_models, "default_connection": "default"}} if jido_models else {}
-        return {"connections": {"default": "sqlite://:memory:"}, "apps": {**models, **apps("agents", "adk")}}
+        return {
+            "connections": {"default": "sqlite://:memory:"},
+            "apps": {**models, **apps("agents", "adk", "recording")},
+        }
     try:
         return read_config(named.text)
     except ConfigError as error:
@@ -129,13 +134,16 @@ def jido(jido_db: Sandbox) -> Jido:
 def jido_adk(jido_db: Sandbox) -> AdkSessionStore:
     """ADK sessions on the test's own database; a named config must have the family."""
     from jido_tortoise.adk import AdkSessionStore
+
+    _require(jido_db, "adk", "jido_adk needs the tables of ADK sessions")
+    return AdkSessionStore()
+
+
+def _require(sandbox: Sandbox, family: str, what: str) -> None:
     from jido_tortoise.schema.apps import find_homes
 
-    if "adk" not in {home.family.name for home in find_homes(jido_db.config)}:
-        raise JidoSandboxError(
-            'jido_adk needs the tables of ADK sessions: add `**jt.apps("adk")` to the config\'s "apps"'
-        )
-    return AdkSessionStore()
+    if family not in {home.family.name for home in find_homes(sandbox.config)}:
+        raise JidoSandboxError(f'{what}: add `**jt.apps("{family}")` to the config\'s "apps"')
 
 
 @pytest.fixture
@@ -144,6 +152,23 @@ def jido_adk_factories(jido_adk: AdkSessionStore, jido_seed: int) -> AdkFactorie
     from jido_tortoise_testing.adk_factories import AdkFactories
 
     return AdkFactories(jido_seed, adk=jido_adk)
+
+
+@pytest.fixture
+def jido_recording(jido_db: Sandbox) -> SessionStore:
+    """Recorded sessions on the test's own database; a named config must have the family."""
+    from jido_tortoise.recording import SessionStore
+
+    _require(jido_db, "recording", "jido_recording needs the tables of recording")
+    return SessionStore()
+
+
+@pytest.fixture
+def jido_recording_factories(jido_recording: SessionStore, jido_seed: int) -> RecordingFactories:
+    """Makes recorded sessions, runs and events, from the seed; `create` stores them in the test's database."""
+    from jido_tortoise_testing.recording_factories import RecordingFactories
+
+    return RecordingFactories(jido_seed, recording=jido_recording)
 
 
 @pytest.fixture

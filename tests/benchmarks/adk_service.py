@@ -15,6 +15,8 @@ from tests.benchmarks.setting import Size
 
 #: What a turn with one tool call appends: the question, the call, the tool's answer with its delta, the answer.
 _TURN = 4
+#: Of how many events the service keeps what it has read.
+_KEPT = 10_000
 
 
 async def append(place: Place, size: Size) -> list[Line]:
@@ -46,7 +48,8 @@ async def get(place: Place, size: Size) -> list[Line]:
         await place.settle()
         first: dict[str, Call] = {name: google.get(service, "got") for name, service in services.items()}
         samples = await interleaved(first, size.times(40))
-        again = {name: await _again(service) for name, service in services.items()}
+        keeping = services | {"ours": adk.TortoiseSessionService(cache=_KEPT)}
+        again = {name: await _again(service) for name, service in keeping.items()}
         reloaded = await interleaved(again, size.times(40))
     work = f"TortoiseSessionService, get_session of {length:,}"
     return [
@@ -70,15 +73,23 @@ async def _again(service: Any) -> Prepared:
 async def turn(place: Place, size: Size) -> list[Line]:
     """What a Runner asks of its service in one turn of a conversation: to get the session, and then four appends."""
     async with google.database_service(place) as database:
-        services = {"ours": adk.TortoiseSessionService(), "D": database}
-        contenders = {name: await _turns(service) for name, service in services.items()}
+        services = {
+            "ours": adk.TortoiseSessionService(),
+            "keeping": adk.TortoiseSessionService(cache=_KEPT),
+            "D": database,
+        }
+        contenders = {name: await _turns(service, name) for name, service in services.items()}
         await place.settle()
         samples = await interleaved(contenders, size.times(60))
-    return [faster(f"Runner's turn of {_TURN} events, against D", place, samples, "ours", "D", 4)]
+    work = f"Runner's turn of {_TURN} events"
+    return [
+        faster(f"{work}, against D", place, samples, "ours", "D", 4),
+        faster(f"{work}, with a cache, against D", place, samples, "keeping", "D", 4),
+    ]
 
 
-async def _turns(service: Any) -> Prepared:
-    await google.filled(service, "turns", 5 * _TURN)
+async def _turns(service: Any, session_id: str) -> Prepared:
+    await google.filled(service, session_id, 5 * _TURN)
     ready: list[Any] = []
     turns = 0
 
@@ -88,7 +99,7 @@ async def _turns(service: Any) -> Prepared:
         ready[:] = [google.event(at, delta(turns) if at == 2 else None) for at in range(_TURN)]
 
     async def call() -> None:
-        session = await service.get_session(**OWNER, session_id="turns")
+        session = await service.get_session(**OWNER, session_id=session_id)
         for event in ready:
             await service.append_event(session=session, event=event)
 

@@ -54,7 +54,8 @@ _PROMISED = [
             "TortoiseSessionService, append_event",
             "TortoiseSessionService, get_session of 10, against D",
             "TortoiseSessionService, get_session of 10, again after",
-            "Runner's turn of 4 events",
+            "Runner's turn of 4 events, against",
+            "Runner's turn of 4 events, with a cache",
             "first page of 100 sessions / of 10, of the app",
             "first page of 100 sessions / of 10, of a user",
         )

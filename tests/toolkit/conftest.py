@@ -44,7 +44,9 @@ Host = Callable[..., pytest.RunResult]
 def host(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Host:
     """Write a service with its settings, and give what runs its tests."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "testing")]))
-    for name in ("PYTEST_ADDOPTS", "JIDO_TEST_DB_URL", "JIDO_DB", "JIDO_SEED", "PYTEST_XDIST_WORKER"):
+    # Without caches of bytecode pytest rewrites some 180 modules in each of these runs, which takes a second.
+    cacheless = "PYTHONDONTWRITEBYTECODE"
+    for name in ("PYTEST_ADDOPTS", "JIDO_TEST_DB_URL", "JIDO_DB", "JIDO_SEED", "PYTEST_XDIST_WORKER", cacheless):
         monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(shop_models=MODELS, shop_settings=SETTINGS)
 

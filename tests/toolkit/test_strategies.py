@@ -99,7 +99,13 @@ def test_a_broken_storage_is_found(broken: type[InMemoryStorage]) -> None:
         yield [broken(tables), InMemoryStorage(tables)]
 
     more = settings(
-        _FEW, max_examples=150, stateful_step_count=12, database=None, print_blob=False, phases=[Phase.generate]
+        _FEW,
+        max_examples=300,
+        stateful_step_count=35,
+        derandomize=True,  # a search by chance misses one of them now and then
+        database=None,
+        print_blob=False,
+        phases=[Phase.generate],
     )
     with pytest.raises(AssertionError):
         run_state_machine_as_test(storage_machine(open_storage), settings=more)

@@ -170,13 +170,13 @@ def test_no_text_takes_longer_than_its_length_allows(text: str) -> None:
         return min(_timed(text[:size]) for _ in range(3))
 
     short, long = seconds(len(text) // 4), seconds(len(text))
-    assert long < max(9 * short, 0.05), f"{short:.4f} s, then {long:.4f} s"
+    assert long < max(9 * short, 0.3), f"{short:.4f} s, then {long:.4f} s"
 
 
 def _timed(text: str) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     Redactor().text(text)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 # -- a text that comes in pieces ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 from jido_tortoise.recording.pricing import tokens
 from jido_tortoise.recording.providers.base import Answer, Request, Said
-from jido_tortoise.recording.providers.http import TIMEOUT, Account, Call, HttpProvider
+from jido_tortoise.recording.providers.http import Account, Call, HttpProvider
 from jido_tortoise.recording.providers.sse import cut, failed_within, malformed
 from jido_tortoise.recording.transcript import Message
 
@@ -23,26 +23,8 @@ class AnthropicProvider(HttpProvider):
     from `input_tokens`.
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        api_key: str | None = None,
-        base_url: str = "https://api.anthropic.com",
-        options: Mapping[str, Any] | None = None,
-        client: Any = None,
-        timeout: float = TIMEOUT,
-        provider: str = "anthropic",
-    ) -> None:
-        super().__init__(
-            model,
-            api_key=api_key,
-            base_url=base_url,
-            options=options,
-            client=client,
-            timeout=timeout,
-            provider=provider,
-        )
+    url = "https://api.anthropic.com"
+    name = "anthropic"
 
     async def __call__(self, request: Request) -> AsyncIterator[Said | Answer]:
         """Stream the answer to a request.

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from jido_tortoise import checks
 from jido_tortoise.recording.providers.base import Answer, Said
@@ -22,31 +22,34 @@ class HttpProvider:
     Args:
         model: The model, when a run's options name none.
         api_key: Sent with each request, and kept out of every message and repr.
-        base_url: Where the endpoint is.
+        base_url: Where the endpoint is; the provider's own when None.
         options: Sent with each request; a run's own go before them.
         client: Your `httpx.AsyncClient`, which stays yours to close. None: one is opened for each run.
         timeout: Seconds without a byte after which the provider is given up, and for connecting a twelfth of it; a
             client of yours has its own.
-        provider: The name that it is recorded by.
+        provider: The name that it is recorded by; `anthropic` or `openai` when None.
     """
 
     native = False
+    #: Where the endpoint is, and what it is recorded by, when nothing else is said.
+    url: ClassVar[str]
+    name: ClassVar[str]
 
     def __init__(
         self,
         model: str,
         *,
-        api_key: str | None,
-        base_url: str,
+        api_key: str | None = None,
+        base_url: str | None = None,
         options: Mapping[str, Any] | None = None,
         client: Any = None,
         timeout: float = TIMEOUT,
-        provider: str,
+        provider: str | None = None,
     ) -> None:
         self._httpx = httpx_for(type(self).__name__)
         self.model = checks.text(model, "model")
-        self.provider = checks.text(provider, "provider")
-        self.base_url = base_url.rstrip("/")
+        self.provider = checks.text(self.name if provider is None else provider, "provider")
+        self.base_url = (self.url if base_url is None else base_url).rstrip("/")
         self._key = api_key
         self._options = dict(options or {})
         self._client = client

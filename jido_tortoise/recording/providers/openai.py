@@ -8,7 +8,7 @@ from typing import Any
 
 from jido_tortoise.recording.pricing import tokens
 from jido_tortoise.recording.providers.base import Answer, Request, Said
-from jido_tortoise.recording.providers.http import TIMEOUT, Account, Call, HttpProvider
+from jido_tortoise.recording.providers.http import Account, Call, HttpProvider
 from jido_tortoise.recording.providers.sse import cut, failed_within, malformed
 from jido_tortoise.recording.transcript import Message
 
@@ -20,26 +20,8 @@ class OpenAIProvider(HttpProvider):
     An endpoint that tells no usage leaves the run without one.
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        api_key: str | None = None,
-        base_url: str = "https://api.openai.com/v1",
-        options: Mapping[str, Any] | None = None,
-        client: Any = None,
-        timeout: float = TIMEOUT,
-        provider: str = "openai",
-    ) -> None:
-        super().__init__(
-            model,
-            api_key=api_key,
-            base_url=base_url,
-            options=options,
-            client=client,
-            timeout=timeout,
-            provider=provider,
-        )
+    url = "https://api.openai.com/v1"
+    name = "openai"
 
     async def __call__(self, request: Request) -> AsyncIterator[Said | Answer]:
         """Stream the answer to a request.
