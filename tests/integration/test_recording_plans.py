@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
 from jido_tortoise.journal.statements import Statement
-from jido_tortoise.recording import QueryAPI, query_statements
+from jido_tortoise.recording import QueryAPI, SessionStore, query_statements
 from jido_tortoise.recording.filters import Filters
 from jido_tortoise.recording.query_statements import EVENT_ROWS, RUNS, SESSIONS, Searched
 from tests.conftest import Database, opened
+from tests.integration.recorded import store_them
 from tests.many_records import RARE, store_many
 
 MOMENT = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
@@ -129,3 +131,30 @@ async def test_w27_every_page_has_its_index_on_sqlite(sqlite_url: str) -> None:
             assert index in plan[0], (name, plan)
             assert not any("SCAN" in step and "INDEX" not in step for step in plan), (name, plan)
             assert not any("TEMP B-TREE FOR ORDER BY" in step for step in plan), (name, plan)
+
+
+async def test_w25_each_call_is_one_statement(pg_url: str) -> None:
+    """Whatever it adds up; and an export of a session of one page is one for each kind of rows, and for its head."""
+    query = QueryAPI()
+    calls: list[tuple[Callable[[], Awaitable[object]], int]] = [
+        (lambda: query.get_session_stats("s0"), 1),
+        (lambda: query.get_usage_summary(), 1),
+        (lambda: query.get_cost_summary(agent_id=["clerk", "other"]), 1),
+        (lambda: query.get_usage(since=MOMENT), 1),
+        (lambda: query.search_sessions(tags=["paid"], provider="codex"), 1),
+        (lambda: query.search_sessions(with_total=True), 2),
+        (lambda: query.search_events(session_ids=["s0", "s1"]), 1),
+        (lambda: query.count_events(), 1),
+        (lambda: query.count_events(types=[]), 0),
+        (lambda: query.export_session("s0"), 3),
+    ]
+    async with opened(pg_url, backend="postgres", families=("recording",)) as database:
+        await store_them(SessionStore())
+        await query.count_events()  # looks once whether the tables are there
+        seen: list[Any] = []
+        async with database.client.acquire_connection() as raw:
+            raw.add_query_logger(seen.append)
+        for number, (call, count) in enumerate(calls):
+            seen.clear()
+            await call()
+            assert len([record for record in seen if "SELECT" in record.query]) == count, number
