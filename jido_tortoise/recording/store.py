@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -363,7 +363,7 @@ class SessionStore:
 
     async def follow(
         self, session_id: str, *, after: int = 0, run_id: str | None = None, type: OneOrMany | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Answer the events of a session, those that are there and all that will come, until the session is deleted.
 
         Leave it with `aclose()`, or `contextlib.aclosing`, when a loop over it is left: else it goes on listening until

@@ -45,7 +45,7 @@ async def test_w1_w2_processes_that_append_the_same(recording_db: Database) -> N
     await store.save_session(Session(agent_id="agent", id="s"))
     command = [sys.executable, "-c", _PROGRAM, recording_db.url]
     processes = [await asyncio.to_thread(subprocess.Popen, [*command, me]) for me in "abc"]
-    async with asyncio.timeout(60), aclosing(store.follow("s")) as following:  # type: ignore[type-var]
+    async with asyncio.timeout(60), aclosing(store.follow("s")) as following:
         seen = [await anext(following) for _ in range(61)]
     assert [await asyncio.to_thread(process.wait, 60) for process in processes] == [0, 0, 0]
     assert [one.sequence_number for one in seen] == list(range(1, 62))
@@ -69,7 +69,7 @@ async def two(pg_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[lis
 async def test_followers_are_notified(two: list[SessionStore]) -> None:
     """At once, by appends, batches and flushes of another client, at their commit."""
     mine, theirs = two
-    async with aclosing(mine.follow("s")) as following:  # type: ignore[type-var]
+    async with aclosing(mine.follow("s")) as following:
         for n, append in enumerate(
             (
                 lambda: theirs.append_event(event("0")),
@@ -110,7 +110,7 @@ async def test_one_listening_connection_while_somebody_follows(two: list[Session
 async def test_a_lost_listener_is_replaced(two: list[SessionStore], pg_url: str) -> None:
     """When the server ends its connection, what comes in between is read, and what comes later is notified."""
     mine, theirs = two
-    async with aclosing(mine.follow("s")) as following:  # type: ignore[type-var]
+    async with aclosing(mine.follow("s")) as following:
         waiting = asyncio.create_task(anext(following))
         await asyncio.sleep(0.1)
         run_sql(pg_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
