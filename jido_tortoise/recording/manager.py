@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from jido_tortoise import checks, seams, telemetry
@@ -21,7 +21,7 @@ from jido_tortoise.recording.continuation import Continuation
 from jido_tortoise.recording.endings import error_map
 from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.execution import EventCallback, Execution, RunResult, Settings, Wishes, executing
-from jido_tortoise.recording.making import EventMaker, told_of
+from jido_tortoise.recording.making import EventMaker, told_of, told_once
 from jido_tortoise.recording.policies import Policy
 from jido_tortoise.recording.port import SessionStoreLike
 from jido_tortoise.recording.pricing import LIST_PRICES, Pricing
@@ -171,7 +171,7 @@ class SessionManager:
 
         with telemetry.operation("recording_change_session", session_id=session_id, status=status):
             made = self._maker(session_id).one(event_type, data)
-            return await self.update_session(session_id, changed, events=made)
+            return await self._updated(session_id, changed, lambda stored: told_once(made, stored))
 
     async def update_session(
         self, session_id: str, change: Callable[[Session], Session], *, events: Sequence[Event] = ()
@@ -186,13 +186,18 @@ class SessionManager:
         Raises:
             NotFoundError: `session_not_found`.
         """
+        return await self._updated(session_id, change, lambda _: events)
+
+    async def _updated(
+        self, session_id: str, change: Callable[[Session], Session], told: Callable[[Session], Sequence[Event]]
+    ) -> Session:
         for left in reversed(range(_ATTEMPTS)):
             stored = await self.store.get_session(session_id)
-            session = change(stored)
+            session = self._without_secrets(change(stored))
             if session == stored:
                 return session
             try:
-                return await self._stored(session, events)
+                return await self._stored(session, told(stored))
             except ConflictError:
                 if not left:
                     raise
@@ -349,7 +354,7 @@ class SessionManager:
                 return run
             maker = self._maker(run.session_id, run_id=run_id, provider=run.provider, correlation_id=run_id)
             try:
-                events = maker.one("run_cancelled", _reason(reason))
+                events = told_once(maker.one("run_cancelled", _reason(reason)), stored)
                 session = await self.store.get_session(run.session_id)
                 return (await self.store.flush(session=session, run=run, events=events)).run or run
             except ConflictError:
@@ -452,6 +457,12 @@ class SessionManager:
             if raised is None:
                 raise
             raise raised from raised.__cause__
+
+    def _without_secrets(self, session: Session) -> Session:
+        if self._settings.redactor is None:
+            return session
+        maker = self._maker(session.id)
+        return replace(session, metadata=maker.map(session.metadata), context=maker.map(session.context))
 
     def _maker(self, session_id: str, **fields: Any) -> EventMaker:
         return EventMaker(session_id, redactor=self._settings.redactor, **fields)

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -197,6 +198,88 @@ async def test_what_others_change_meanwhile_stays(store: Any) -> None:
     assert after.metadata["provider_sessions"] == {"during": {"provider_session_id": "conv-1", "model": "m-1"}}
 
 
+async def test_a_run_that_others_change_ends_upon_their_change(store: Any) -> None:
+    """What somebody has written into the run meanwhile is there after its end (W4)."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+
+    async def during(request: Request) -> AsyncIterator[Said | Answer]:
+        stored = await store.get_run(request.run_id)
+        await store.save_run(replace(stored, metadata={"note": "theirs"}))
+        yield _DONE
+
+    run = await manager.start_run(session.id, "hi", metadata={"note": "ours"})
+    await manager.execute_run(run.id, during)
+    ended = await store.get_run(run.id)
+    assert (ended.status, ended.metadata) == ("completed", {"note": "theirs"})
+    assert _types(await store.get_events(session.id)).count("run_completed") == 1
+
+
+async def test_changes_at_the_same_time_are_all_made(store: Any) -> None:
+    """Each upon what is stored then: no tag is lost; of several ends the first is the only one, told once (W4, W6)."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+
+    def tagged(number: int) -> Any:
+        return manager.update_session(session.id, lambda stored: stored.changed(tags=[*stored.tags, str(number)]))
+
+    await asyncio.gather(*(tagged(number) for number in range(5)))
+    assert sorted((await store.get_session(session.id)).tags) == ["0", "1", "2", "3", "4"]
+    run = await manager.start_run(session.id, "hi")
+    cancels = [manager.cancel_run(run.id) for _ in range(3)]
+    assert {each.status for each in await asyncio.gather(*cancels)} == {"cancelled"}
+    ends = [manager.complete_session(session.id), manager.cancel_session(session.id)]
+    found = await asyncio.gather(*ends, return_exceptions=True)
+    assert [type(each) for each in found].count(InvalidTransitionError) == 1
+    types = _types(await store.get_events(session.id))
+    assert types.count("run_cancelled") == 1
+    assert types.count("session_completed") + types.count("session_cancelled") == 1
+
+
+async def test_events_of_the_hosts_own(store: Any) -> None:
+    """Recorded without secrets; an approval is asked for with the end of the run."""
+    manager = SessionManager(store, redactor=Redactor())
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    run = await manager.start_run(session.id, "hi")
+    told = await manager.record(session.id, "message_streamed", {"content": f"key {_SECRET}"}, run_id=run.id)
+    assert (told.data, told.run_id, told.correlation_id) == ({"content": "key [REDACTED]"}, run.id, run.id)
+    assert (await manager.cancel_for_approval(run.id, "rm", policy_name="careful")).status == "cancelled"
+    changed = await manager.update_session(session.id, lambda stored: stored.changed(metadata={"key": _SECRET}))
+    assert changed.metadata == {"key": "[REDACTED]"}
+    events = await store.get_events(session.id)
+    assert _types(events)[-2:] == ["tool_approval_requested", "run_cancelled"]
+    assert events[-2].data == {"tool_name": "rm", "policy_name": "careful"}
+    with pytest.raises(InvalidInputError):
+        await manager.record(session.id, "message_sent", {"content": "x"}, run_id="")
+
+
+async def test_a_store_without_leases() -> None:
+    """It works, and a run that is ended elsewhere stops; nothing can be recovered."""
+
+    class Plain:
+        def __init__(self) -> None:
+            self.inner = InMemorySessionStore()
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("lease_run", "lost_runs"):
+                raise AttributeError(name)
+            return getattr(self.inner, name)
+
+    manager = SessionManager(Plain(), lease=0.15)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    run = await manager.start_run(session.id, "hi")
+    task = asyncio.create_task(manager.execute_run(run.id, ScriptedProvider([5.0, _DONE])))
+    await asyncio.sleep(0.02)
+    await SessionManager(manager.store).cancel_run(run.id)
+    with pytest.raises(RunStoppedError):
+        await asyncio.wait_for(task, 2)
+    assert await manager.recover_runs() == []
+
+
 async def test_statuses_follow_their_machine(store: Any) -> None:
     """Pause, resume, end; what may not follow is refused and leaves no event (W5, W6)."""
     manager = SessionManager(store)
@@ -293,7 +376,8 @@ async def test_secrets_are_gone_everywhere(store: Any) -> None:
     assert sum(event.facts["count"] for event in told if event.name == "event_redacted" and event.phase == "stop") >= 8
 
 
-async def test_telemetry_of_odd_and_unstorable_events(store: Any) -> None:
+@pytest.mark.parametrize("size", [1, 200], ids=["alone", "with others"])
+async def test_telemetry_of_odd_and_unstorable_events(size: int, store: Any) -> None:
     """Warnings, rejections and writes are told; an event that cannot be stored takes no other with it."""
     told: list[telemetry.Event] = []
     provider = ScriptedProvider(
@@ -308,7 +392,7 @@ async def test_telemetry_of_odd_and_unstorable_events(store: Any) -> None:
         ]
     )
     with telemetry.add_hook(told.append):
-        result = await SessionManager(store).run_once(provider, None)
+        result = await SessionManager(store, buffering=Buffering(size=size)).run_once(provider, None)
     events = {event.type: event for event in result.events}
     assert events["message_streamed"].metadata["_validation_warnings"] == ["content is missing"]
     assert events["message_received"].data["content"] == "NUL \0 and \ud800"
@@ -390,6 +474,36 @@ async def test_a_conversation_goes_on(store: Any) -> None:
             await once(native, "d", continuation=wrong)
     early = await manager.transcript(session.id)
     assert early == await manager.transcript(session.id, early)
+
+
+@_IN_MEMORY
+async def test_how_much_of_a_conversation_goes_on(store: Any) -> None:
+    """Bounded by events or by messages; calls of tools whose results are given go into the log."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    provider = ScriptedProvider(*([_DONE] for _ in range(8)))
+
+    async def asked(given: Any, **options: Any) -> list[Any]:
+        run = await manager.start_run(session.id, given)
+        await manager.execute_run(run.id, provider, continuation="replay", continuation_opts=options)
+        return [message.content or message.tool_output for message in provider.requests[-1].messages]
+
+    await asked({"messages": [{"role": "user", "content": n * "x"} for n in (1, 2, 3)]})
+    first, second, last = await store.get_events(session.id, type="message_sent")
+    await asyncio.sleep(0.002)
+    assert await asked(None, limit=second.sequence_number) == ["x", "xx"]
+    assert await asked(None, limit=0) == []
+    assert await asked("y", after=first.sequence_number, max_messages=1) == ["xxx", "y"]
+    assert await asked(None, since=last.timestamp) == ["y"]
+    assert await asked(None, max_tokens_approx=1) == ["xxx", "y"]
+    result = {"role": "tool", "tool_call_id": "c", "tool_name": "t", "content": "seen"}
+    assert await asked({"messages": [result]}, max_chars=1) == ["y", "seen"]
+    assert (await store.get_events(session.id, type="tool_call_completed"))[0].data["tool_output"] == "seen"
+    with pytest.raises(InvalidInputError, match="continuation_opts"):
+        await asked(None, most=1)
+    with pytest.raises(InvalidInputError, match=r"input\.messages\[0\]"):
+        await asked({"messages": ["hi"]})
 
 
 @pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
