@@ -59,7 +59,7 @@ async def test_w1_w2_processes_that_append_the_same(recording_db: Database) -> N
 @pytest.fixture
 async def two(pg_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[SessionStore]]:
     """Give a store on each of two clients of one database, where nobody looks before he is told."""
-    monkeypatch.setattr(bells, "SHORTEST", 5.0)
+    monkeypatch.setattr(bells, "SHORTEST", 12.0)
     async with opened(pg_url, families=("recording",), connections={"default": pg_url, "second": pg_url}):
         stores = [SessionStore(notify=True), SessionStore("second", notify=True)]
         await stores[0].save_session(Session(agent_id="agent", id="s"))
@@ -80,7 +80,7 @@ async def test_followers_are_notified(two: list[SessionStore]) -> None:
             waiting = asyncio.create_task(anext(following))
             await asyncio.sleep(0.05)
             await append()
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(4):
                 assert (await waiting).id == str(n)
 
 
@@ -95,13 +95,16 @@ async def test_one_listening_connection_while_somebody_follows(two: list[Session
     root = (await mine.connected()).root
     listening_now = "SELECT count(*)::int FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
     assert (listening.connections(root), run_sql(pg_url, listening_now)[0][0]) == (0, 0)
-    waits = [asyncio.create_task(mine.get_events("s", after=0, wait_timeout_ms=5000)) for _ in range(7)]
-    await asyncio.sleep(0.3)
+    waits = [asyncio.create_task(mine.get_events("s", after=0, wait_timeout_ms=9000)) for _ in range(7)]
+    async with asyncio.timeout(10):
+        while run_sql(pg_url, listening_now)[0][0] < 1:
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)
     assert (listening.connections(root), run_sql(pg_url, listening_now)[0][0]) == (1, 1)
     report = await examine("default")
     assert [one.found[:12] for one in report.findings if one.topic == "listening"] == ["1 connection"]
     await theirs.append_event(event("e"))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(4):
         assert [[one.id for one in found] for found in await asyncio.gather(*waits)] == [["e"]] * 7
     assert listening.connections(root) == 0
     assert "listening" not in [one.topic for one in (await examine("default")).findings]
@@ -115,12 +118,12 @@ async def test_a_lost_listener_is_replaced(two: list[SessionStore], pg_url: str)
         await asyncio.sleep(0.1)
         run_sql(pg_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
         await theirs.append_event(event("0"))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(4):
             assert (await waiting).id == "0"
         waiting = asyncio.create_task(anext(following))
         await asyncio.sleep(0.1)
         await theirs.append_event(event("1"))
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(4):
             assert (await waiting).id == "1"
 
 
@@ -129,7 +132,7 @@ async def test_no_append_slips_through_as_a_follower_begins(two: list[SessionSto
     mine, theirs = two
 
     async def first_of(after: int) -> int | None:
-        (found, *_) = await mine.get_events("s", after=after, wait_timeout_ms=4000)
+        (found, *_) = await mine.get_events("s", after=after, wait_timeout_ms=9000)
         return found.sequence_number
 
     for turn in range(15):
@@ -137,5 +140,5 @@ async def test_no_append_slips_through_as_a_follower_begins(two: list[SessionSto
         for _ in range(turn):
             await asyncio.sleep(0)
         await theirs.append_event(event(str(turn)))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(4):
             assert await asyncio.gather(*waits) == [turn + 1] * 3
