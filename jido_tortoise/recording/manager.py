@@ -250,6 +250,7 @@ class SessionManager:
         options: Mapping[str, Any] | None = None,
         policies: Iterable[Policy] = (),
         required_capabilities: Iterable[str] = (),
+        optional_capabilities: Iterable[str] = (),
         correlation_id: str | None = None,
         time_limit: float | None = None,
     ) -> RunResult:
@@ -269,6 +270,7 @@ class SessionManager:
             options: For the provider, such as `model`.
             policies: Of this run, beside the manager's.
             required_capabilities: What the provider's `capabilities` must hold.
+            optional_capabilities: What they might hold; `run_started` tells which of these they lack.
             correlation_id: Stands in all events of the run; the run's id when None.
             time_limit: Seconds that it may take.
 
@@ -305,7 +307,9 @@ class SessionManager:
             maker=self._maker(session.id, run_id=run.id, provider=name, correlation_id=correlation_id or run.id),
             wishes=Wishes(policies=(*self._policies, *policies), callback=event_callback, time_limit=time_limit),
         )
-        opening = (Said("run_started", {"provider": name}), *(_sent(message) for message in now))
+        lacking = _lacking(provider, optional_capabilities)
+        begun = {"provider": name, **({"missing_capabilities": lacking} if lacking else {})}
+        opening = (Said("run_started", begun), *(_sent(message) for message in now))
         return await self._executed(execution, session, provider, request, opening)
 
     async def _executed(
@@ -377,10 +381,18 @@ class SessionManager:
         self, session_id: str, event_type: str, data: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> Event:
         """Record an event of the host's own, checked and without secrets like any other."""
+        return (await self.record_all(session_id, [Said(event_type, data or {})], run_id=run_id))[-1]
+
+    async def record_all(self, session_id: str, said: Iterable[Said], *, run_id: str | None = None) -> Sequence[Event]:
+        """Record events of the host's own, all or none.
+
+        Raises:
+            InvalidInputError: One of them can be no event; nothing was written.
+            NotFoundError: `session_not_found`.
+        """
         maker = self._maker(session_id, run_id=run_id, correlation_id=run_id)
-        events = [*maker.one(event_type, data), *maker.held()]
-        stored: Sequence[Event] = await self.store.append_events(events)
-        return stored[-1]
+        events = [event for each in said for event in maker.event(each)]
+        return told_of(await self.store.append_events([*events, *maker.held()]))
 
     async def transcript(self, session_id: str, since: Transcript | None = None) -> Transcript:
         """Answer the conversation of a session; with an earlier answer, only what is new is read."""
@@ -530,8 +542,12 @@ def _not_from(session: Session, status: str, only_from: str) -> InvalidTransitio
     )
 
 
+def _lacking(provider: object, wished: Iterable[str]) -> list[str]:
+    return sorted(set(wished) - set(getattr(provider, "capabilities", ())))
+
+
 def _check_capabilities(provider: object, required: Iterable[str]) -> None:
-    missing = sorted(set(required) - set(getattr(provider, "capabilities", ())))
+    missing = _lacking(provider, required)
     if missing:
         raise InvalidInputError.at(
             "required_capabilities",

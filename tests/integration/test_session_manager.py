@@ -41,6 +41,7 @@ from jido_tortoise.recording.providers import (
 )
 from jido_tortoise.recording.redaction import Redactor
 from jido_tortoise.recording.store import SessionStore
+from jido_tortoise_testing.clocks import VirtualClock
 from jido_tortoise_testing.leases import is_frame, is_plumbing
 from tests.conftest import Database, opened
 from tests.integration.llm_server import anthropic_answer, llm_server, openai_answer
@@ -74,6 +75,12 @@ def _types(events: Any) -> list[str]:
 async def _only_run(store: Any, error: Any = None) -> Any:
     (run,) = await store.list_runs((await store.list_sessions())[0].id)
     return run
+
+
+def _begun() -> tuple[asyncio.Event, Any]:
+    """Give an event that is set when a run has said something, and the callback that sets it."""
+    begun = asyncio.Event()
+    return begun, lambda _: begun.set()
 
 
 async def test_run_once_records_all_of_it(store: Any) -> None:
@@ -133,9 +140,11 @@ async def test_a_run_without_an_answer_keeps_its_usage(how: str, store: Any) -> 
     session = await manager.start_session("a")
     await manager.activate_session(session.id)
     run = await manager.start_run(session.id, "hi")
-    task = asyncio.create_task(manager.execute_run(run.id, provider, time_limit=0.1 if how == "timeout" else None))
+    begun, heard = _begun()
+    limit = 0.3 if how == "timeout" else None
+    task = asyncio.create_task(manager.execute_run(run.id, provider, time_limit=limit, event_callback=heard))
     if how == "cancelled":
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(begun.wait(), 5)
         assert (await manager.cancel_run(run.id, reason="enough")).status == "cancelled"
     errors = {"failed": ProviderError, "cancelled": RunStoppedError, "timeout": ProviderUnavailableError}
     with pytest.raises(errors[how]):
@@ -163,7 +172,7 @@ async def test_cancelling_the_task_cancels_the_run(store: Any) -> None:
             closed.set()
 
     task = asyncio.create_task(SessionManager(store).run_once(slow, "hi"))
-    await asyncio.wait_for(begun.wait(), 2)
+    await asyncio.wait_for(begun.wait(), 5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -252,8 +261,12 @@ async def test_events_of_the_hosts_own(store: Any) -> None:
     events = await store.get_events(session.id)
     assert _types(events)[-2:] == ["tool_approval_requested", "run_cancelled"]
     assert events[-2].data == {"tool_name": "rm", "policy_name": "careful"}
+    before = await store.get_latest_sequence(session.id)
     with pytest.raises(InvalidInputError):
-        await manager.record(session.id, "message_sent", {"content": "x"}, run_id="")
+        await manager.record_all(session.id, [Said("message_sent"), Said("message_sent", None)])  # type: ignore[arg-type]
+    assert await store.get_latest_sequence(session.id) == before, "one bad event, and nothing is written"
+    both = await manager.record_all(session.id, [Said("error_occurred"), Said("error_recovered")])
+    assert [event.sequence_number for event in both] == [before + 1, before + 2]
 
 
 async def test_a_store_without_leases() -> None:
@@ -272,11 +285,12 @@ async def test_a_store_without_leases() -> None:
     session = await manager.start_session("a")
     await manager.activate_session(session.id)
     run = await manager.start_run(session.id, "hi")
-    task = asyncio.create_task(manager.execute_run(run.id, ScriptedProvider([5.0, _DONE])))
-    await asyncio.sleep(0.02)
+    begun, heard = _begun()
+    task = asyncio.create_task(manager.execute_run(run.id, ScriptedProvider([_USED, 5.0, _DONE]), event_callback=heard))
+    await asyncio.wait_for(begun.wait(), 5)
     await SessionManager(manager.store).cancel_run(run.id)
     with pytest.raises(RunStoppedError):
-        await asyncio.wait_for(task, 2)
+        await asyncio.wait_for(task, 5)
     assert await manager.recover_runs() == []
 
 
@@ -319,12 +333,21 @@ async def test_a_run_is_executed_once(store: Any) -> None:
     session = await manager.start_session("a")
     await manager.activate_session(session.id)
     first, second = [await manager.start_run(session.id, "hi") for _ in range(2)]
-    task = asyncio.create_task(manager.execute_run(first.id, ScriptedProvider([0.2, _DONE])))
-    await asyncio.sleep(0.05)
+    begun, heard = _begun()
+    go_on = asyncio.Event()
+
+    async def slow(request: Request) -> AsyncIterator[Said | Answer]:
+        yield Said("message_streamed", {"content": "x"})
+        await go_on.wait()
+        yield _DONE
+
+    task = asyncio.create_task(manager.execute_run(first.id, slow, event_callback=heard))
+    await asyncio.wait_for(begun.wait(), 5)
     with pytest.raises(ConflictError):
         await manager.execute_run(second.id, ScriptedProvider([_DONE]))
     with pytest.raises(ConflictError):
         await manager.execute_run(first.id, ScriptedProvider([_DONE]))
+    go_on.set()
     await task
     again = ScriptedProvider([_DONE])
     with pytest.raises(InvalidTransitionError):
@@ -684,6 +707,14 @@ async def test_providers_that_break_the_rules(store: Any) -> None:
         await SessionManager(store).run_once(silent, None, required_capabilities=["tools"])
     assert refused.value.missing == ["tools"]
 
+    async def able(request: Request) -> AsyncIterator[Said | Answer]:
+        yield _DONE
+
+    able.capabilities = {"tools"}  # type: ignore[attr-defined]
+    wishes = {"required_capabilities": ["tools"], "optional_capabilities": ["tools", "vision"]}
+    result = await SessionManager(store).run_once(able, None, **wishes)
+    assert result.events[0].data == {"provider": "able", "missing_capabilities": ["vision"]}
+
 
 @_IN_MEMORY
 async def test_a_plain_function_is_recorded(store: Any) -> None:
@@ -704,11 +735,12 @@ async def test_a_run_that_is_taken_away_stops(store: Any) -> None:
     await here.activate_session(session.id)
     run = await here.start_run(session.id, "hi")
     provider = ScriptedProvider([_USED, 5.0, _DONE])
-    task = asyncio.create_task(here.execute_run(run.id, provider))
-    await asyncio.sleep(0.05)
+    begun, heard = _begun()
+    task = asyncio.create_task(here.execute_run(run.id, provider, event_callback=heard))
+    await asyncio.wait_for(begun.wait(), 5)
     await elsewhere.cancel_run(run.id, reason="from elsewhere")
     with pytest.raises(RunStoppedError) as caught:
-        await asyncio.wait_for(task, 2)
+        await asyncio.wait_for(task, 5)
     assert caught.value.reason == "run_cancelled"
     ended = await store.get_run(run.id)
     assert (ended.status, ended.cost_usd) == ("cancelled", 0.007)
@@ -716,33 +748,43 @@ async def test_a_run_that_is_taken_away_stops(store: Any) -> None:
 
 
 async def test_a_run_whose_lease_ran_out_is_recovered(store: Any) -> None:
-    """One recoverer ends it, with its usage; who executed it learns that it is lost."""
-    here = SessionManager(store, lease=0.2, pricing=_PRICES, buffering=Buffering(seconds=0.05))
+    """One recoverer ends it, with its usage; who executed it learns that it is lost, and adds what it has (W7)."""
+    here = SessionManager(store, lease=30, pricing=_PRICES, buffering=Buffering(size=1))
     other = SessionManager(store, pricing=_PRICES)
-    session = await here.start_session("a")
-    await here.activate_session(session.id)
-    run = await here.start_run(session.id, "hi")
-    silent = False
+    go_on, waits = asyncio.Semaphore(0), asyncio.Semaphore(0)
 
-    async def stuck(event: Event) -> None:
-        if silent and event.type == "message_streamed":
-            await asyncio.sleep(0.5)  # longer than the lease: no sign of life is given meanwhile
+    async def scripted(request: Request) -> AsyncIterator[Said | Answer]:
+        for _ in range(3):
+            waits.release()
+            await go_on.acquire()
+            yield _USED
+        await asyncio.sleep(5)
 
-    said = Said("message_streamed", {"content": "x"})
-    provider = ScriptedProvider([_USED, 0.4, said, 5.0, _DONE])
-    task = asyncio.create_task(here.execute_run(run.id, provider, event_callback=stuck))
-    await asyncio.sleep(0.3)
-    assert await other.recover_runs() == [], "it lives, and has said so"
-    silent = True
-    await asyncio.sleep(0.4)
-    recovered = [run for runs in await asyncio.gather(*(other.recover_runs() for _ in "ab")) for run in runs]
-    assert [(each.id, each.status, each.cost_usd) for each in recovered] == [(run.id, "failed", 0.007)]
-    with pytest.raises(RunStoppedError) as caught:
-        await asyncio.wait_for(task, 2)
+    async def next_one() -> None:
+        go_on.release()
+        await waits.acquire()
+        await asyncio.sleep(0.05)
+
+    with VirtualClock().installed() as clock:
+        session = await here.start_session("a")
+        await here.activate_session(session.id)
+        run = await here.start_run(session.id, "hi")
+        task = asyncio.create_task(here.execute_run(run.id, scripted))
+        await waits.acquire()
+        clock.shift(20)
+        await next_one()  # it wakes, and gives a sign of life
+        clock.shift(20)
+        assert await other.recover_runs() == [], "it lives, and has said so"
+        clock.shift(20)  # nothing wakes it meanwhile
+        recovered = [each for runs in await asyncio.gather(*(other.recover_runs() for _ in "ab")) for each in runs]
+        assert [(each.id, each.status, each.cost_usd) for each in recovered] == [(run.id, "failed", 0.007)]
+        go_on.release()
+        with pytest.raises(RunStoppedError) as caught:
+            await asyncio.wait_for(task, 3)
     assert caught.value.reason == "run_lost"
     ended = await store.get_run(run.id)
-    assert (ended.status, ended.error["code"], ended.cost_usd) == ("failed", "run_lost", 0.007)
-    assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "message_streamed"]
+    assert (ended.status, ended.error["code"], ended.cost_usd) == ("failed", "run_lost", 0.014)
+    assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "token_usage_updated"]
 
 
 async def test_what_may_be_given_as_a_store() -> None:
