@@ -125,6 +125,7 @@ def test_the_demo_of_its_own_conversations_loses_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("measured")
 def test_it_runs_on_a_database_and_removes_its_agents(url: str) -> None:
     """In a database of somebody's it upgrades our tables first, says so, and takes its agents away again."""
     kept = demo("--db", url, "--keep", "--limit", "2")
@@ -313,6 +314,7 @@ def test_an_error_in_a_process_is_told_as_what_it_is(sqlite_url: str) -> None:
     assert caught.value.reason == "not_found"
 
 
+@pytest.mark.usefixtures("measured")
 def test_interrupted_it_ends_quietly_and_tidies_up(url: str, tmp_path: Path) -> None:
     """Ctrl-C reaches the demo and its process: no traceback, exit code 130, no agents left."""
     path = write_lines(tmp_path / "long.jsonl", *[{"messages": [{"n": n}] * 20} for n in range(2000)])
@@ -351,6 +353,7 @@ _BAD = {
 }
 
 
+@pytest.mark.usefixtures("measured")
 def test_bad_lines_are_named_skipped_and_counted(tmp_path: Path) -> None:
     """One bad line costs one line: it is told with file, line and reason; --strict makes it an exit code."""
     good = {"messages": [{"role": "user", "content": "hi"}]}
