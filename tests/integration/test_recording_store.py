@@ -84,7 +84,7 @@ async def test_w12_an_idle_follower_is_idle(recording_db: Database, store: Sessi
         assert len([sql for sql in statements if sql.startswith("SELECT")]) <= 4
     await store.append_event(event())
     assert (await waiting).id == "e"
-    await following.aclose()  # type: ignore[attr-defined]
+    await following.aclose()
 
 
 # -- the host's transactions --------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ async def test_a_schema_of_its_own(pg_url: str) -> None:
         store = SessionStore(schema="rec", notify=True)
         session = await store.save_session(Session(agent_id="agent", id="s"))
         await store.flush(session=session.with_status("active"), run=Run(session_id="s"), events=[event("a")])
-        async with aclosing(store.follow("s")) as following:  # type: ignore[type-var]
+        async with aclosing(store.follow("s")) as following:
             assert (await anext(following)).id == "a"
             await store.append_event(event("b"))
             async with asyncio.timeout(2):
