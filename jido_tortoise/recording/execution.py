@@ -195,6 +195,9 @@ class Execution:
                 await self._hear(item)
             if not items and intake.ended:
                 break
+        if isinstance(intake.error, asyncio.CancelledError):
+            # Not we have cancelled it, nor is this task cancelled.
+            raise ProviderError(f"{self.provider} was cancelled from within", provider=self.provider)
         if intake.error is not None:
             raise intake.error
 

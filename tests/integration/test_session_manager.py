@@ -699,10 +699,14 @@ async def test_providers_that_break_the_rules(store: Any) -> None:
     async def wild(request: Request) -> AsyncIterator[Said | Answer]:
         yield {"type": "message_streamed"}  # type: ignore[misc]
 
-    for provider in (silent, wild):
+    async def torn(request: Request) -> AsyncIterator[Said | Answer]:
+        yield Said("message_streamed", {"content": "x"})
+        raise asyncio.CancelledError
+
+    for provider, reason in ((silent, "malformed_response"), (wild, "malformed_response"), (torn, "error")):
         with pytest.raises(ProviderError) as caught:
             await SessionManager(store).run_once(provider, None)
-        assert caught.value.reason == "provider_malformed_response"
+        assert caught.value.reason == f"provider_{reason}"
     with pytest.raises(InvalidInputError) as refused:
         await SessionManager(store).run_once(silent, None, required_capabilities=["tools"])
     assert refused.value.missing == ["tools"]
