@@ -147,6 +147,9 @@ def run(*arguments: str) -> int:
 def run_program(name: str, *arguments: str) -> int:
     # pyright would otherwise say that there is a newer version.
     environment = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    # The tests start hundreds of processes: what these import is compiled once, and no folder is littered with it.
+    environment["PYTHONPYCACHEPREFIX"] = str(VENV / "pycache")
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.run([str(BIN / name), *arguments], cwd=ROOT, env=environment).returncode
 
 

@@ -74,3 +74,24 @@ def test_importing_the_toolkit_imports_nothing_at_all() -> None:
     program = "import sys, jido_tortoise_testing; print([n for n in sys.modules if n.startswith('jido_tortoise.')])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [("google.adk", 'pip install "jido-tortoise[adk]"'), ("google", 'pip install "jido-tortoise[adk]"')],
+)
+def test_without_google_adk_its_service_names_the_extra(missing: str, told: str) -> None:
+    """And all the rest of `jido_tortoise.adk` works."""
+    program = f"""
+import sys
+sys.modules[{missing!r}] = None
+from jido_tortoise.adk import AdkSessionStore
+from jido_tortoise.errors import ConfigError
+try:
+    from jido_tortoise.adk import TortoiseSessionService
+except ConfigError as error:
+    print(error.reason, error.extra, error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("missing_extra adk ")
+    assert told in done.stdout

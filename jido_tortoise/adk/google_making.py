@@ -75,7 +75,7 @@ def raw(cls: type[M], fields: Tree, given: set[str]) -> M:
 _PART = Blank(types.Part, {"text": (str,), "thought": _FLAG})
 _CALL = Blank(types.FunctionCall, {"id": _TEXT, "name": _TEXT, "args": (dict,)})
 _ANSWER = Blank(types.FunctionResponse, {"id": _TEXT, "name": _TEXT, "response": (dict,)})
-_CONTENT = Blank(types.Content, {"role": _TEXT})
+_CONTENT = Blank(types.Content, {"role": _TEXT, "parts": (list,)})
 _ACTIONS = Blank(
     EventActions,
     {
@@ -104,7 +104,7 @@ _INNER = {"function_call": _CALL, "function_response": _ANSWER}
 
 
 def event_of(tree: Tree) -> Event:
-    """Make an event of what is stored of it; the tree becomes the event's own.
+    """Make an event of what is stored of it; what the tree holds becomes the event's own.
 
     Raises:
         ValueError: It is none; pydantic's, which says where.
@@ -113,18 +113,21 @@ def event_of(tree: Tree) -> Event:
 
 
 def _made(tree: Tree) -> Event:
-    others = tree.keys() - _EVENT.names
-    if others:
-        if not others <= Event.model_fields.keys():  # pydantic knows what to do with such
-            return Event.model_validate(tree)
-        for name in others:
-            tree[name] = _validator(name).validate_python(tree[name])
-    tree["content"] = _content(tree["content"])
-    tree["actions"] = _actions(tree["actions"])
-    if not _EVENT.fits({name: tree[name] for name in tree.keys() - others} if others else tree):
+    given = {**tree, "content": _content(tree["content"]), "actions": _actions(tree["actions"])}
+    if not _EVENT.fits(given) and not _validate_others(given):
         return Event.model_validate(tree)
-    made: Event = _EVENT.make(tree, node_info=_NODE.make({}))
+    made: Event = _EVENT.make(given, node_info=_NODE.make({}))
     return made
+
+
+def _validate_others(tree: Tree) -> bool:
+    """Validate the fields that are never taken as they come, and tell whether the rest fits."""
+    others = tree.keys() - _EVENT.names
+    if not others <= Event.model_fields.keys():  # pydantic knows what to do with such
+        return False
+    for name in others:
+        tree[name] = _validator(name).validate_python(tree[name])
+    return _EVENT.fits({name: value for name, value in tree.items() if name not in others})
 
 
 @cache
@@ -134,12 +137,11 @@ def _validator(name: str) -> TypeAdapter[Any]:
 
 
 def _content(tree: Any) -> Any:
-    if type(tree) is not dict or type(parts := tree.get("parts")) is not list:
-        return tree
-    if not _CONTENT.fits({name: value for name, value in tree.items() if name != "parts"}):
+    if type(tree) is not dict or type(parts := tree.get("parts")) is not list or not _CONTENT.fits(tree):
         return tree
     made = list(map(_part, parts))
-    return _CONTENT.make({**tree, "parts": made}) if None not in made else tree
+    # By identity: to compare a part with None, pydantic takes longer than it took to make it.
+    return tree if any(part is None for part in made) else _CONTENT.make({**tree, "parts": made})
 
 
 def _part(tree: Any) -> Any:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jido_tortoise.adk.importing import Imported
 
 _OK, _PROBLEM = 0, 1
+_WIDTH = 24
 
 
 def add_to(commands: Any) -> None:
@@ -248,11 +249,12 @@ def _print_imported(given: argparse.Namespace, done: Imported) -> None:
 
 
 class _Bar:
-    """How far an import is, on stderr: a bar by rich on a terminal, else nothing but what went wrong."""
+    """How far an import is, on stderr: a bar on a terminal, by rich or by hand; else nothing but what went wrong."""
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._bar: Any = _rich_bar() if sys.stderr.isatty() else None
+        self._is_terminal = sys.stderr.isatty()
+        self._bar: Any = _rich_bar() if self._is_terminal else None
 
     def __enter__(self) -> _Bar:
         if self._bar is not None:
@@ -263,18 +265,29 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+        elif self._is_terminal:
+            self._write("\n")
 
     def move(self, seen: int) -> None:
         """Show how many sessions have been looked at."""
         if self._bar is not None:
             self._bar.update(self._task, completed=seen)
+        elif self._is_terminal:
+            done = _WIDTH * seen // max(1, self._total)
+            self._write(f"\r[{'#' * done}{'.' * (_WIDTH - done)}] {seen:,} of {self._total:,} sessions")
 
     def say(self, text: str) -> None:
         """Show a line beside the bar."""
         if self._bar is not None:
             self._bar.console.print(output.clean(text), markup=False, highlight=False, soft_wrap=True)
-        else:
-            output.say(text)
+            return
+        if self._is_terminal:
+            self._write("\r")
+        output.say(text)
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _rich_bar() -> Any:

@@ -247,8 +247,18 @@ async def _wished(given: argparse.Namespace, query: QueryAPI) -> AsyncIterator[s
 
 def _add_import(actions: Any) -> None:
     one = _add(actions, "import", _import, "write exported sessions into a database, each whole or not at all")
+    one.set_defaults(run=lambda given: asyncio.run(_prepared_import(given)))
     one.add_argument("file", metavar="FILE", help="what `recording export` wrote; - for stdin")
     one.add_argument("--skip-existing", action="store_true", help="pass over sessions that are there already")
+
+
+async def _prepared_import(given: argparse.Namespace) -> int:
+    from jido_tortoise.schema import upgrade
+
+    if given.db is not None:  # which a config would have told `jido-tortoise upgrade`
+        await upgrade(options.settings_of(given, "recording"), schema=given.schema)
+    async with options.opened_recording(given) as query:
+        return await _import(given, query)
 
 
 async def _import(given: argparse.Namespace, query: QueryAPI) -> int:

@@ -16,8 +16,8 @@ from jido_tortoise.driver_errors import ConstraintError
 from jido_tortoise.errors import AlreadyExistsError, InvalidInputError, JidoError, NotFoundError
 from jido_tortoise.recording import care_statements, port, rows
 from jido_tortoise.recording.artifact_stores import ArtifactStore, Content, Stored, content_of, verified
-from jido_tortoise.recording.asking import ask
 from jido_tortoise.recording.entities import Artifact
+from jido_tortoise.recording.reading import all_of
 from jido_tortoise.recording.statements import ARTIFACT
 from jido_tortoise.recording.store import SessionStore
 
@@ -161,7 +161,7 @@ class ArtifactRegistry:
 
     async def _forget(self, db: Db, key: str) -> Artifact | None:
         given = {"key": key, "now": times.stored_time(times.now(), db.dialect)}
-        found = await ask(db, care_statements.soft_delete_artifact(db.schema, db.dialect), given, write=True)
+        found = await all_of(db, care_statements.soft_delete_artifact(db.schema, db.dialect), given, write=True)
         artifacts = artifacts_of(found)
         await self.discard_at_commit(db, artifacts)
         return artifacts[0] if artifacts else None
@@ -246,13 +246,13 @@ class ArtifactRegistry:
         given = {"session_id": checks.text(session_id, "session_id")}
         with telemetry.operation("recording_artifact_stats", session_id=session_id):
             db = await self._store.connected()
-            ((count, total),) = await ask(db, care_statements.artifact_stats(db.schema, db.dialect), given)
+            ((count, total),) = await all_of(db, care_statements.artifact_stats(db.schema, db.dialect), given)
             return ArtifactStats(count, int(total))
 
     async def _live(self, db: Db, by: Literal["keys", "session_id", "ids"], **given: Any) -> list[Artifact]:
         # Under a savepoint: a host's transaction that is about to commit must not fail by our look.
         statement = care_statements.live_artifacts(by, db.schema, db.dialect)
-        return artifacts_of(await ask(db, statement, given, write=by == "ids" and db.in_transaction))
+        return artifacts_of(await all_of(db, statement, given, write=by == "ids" and db.in_transaction))
 
     @property
     def _first(self) -> ArtifactStore:
@@ -264,7 +264,7 @@ class ArtifactRegistry:
 async def _insert(db: Db, artifact: Artifact) -> None:
     row = rows.encode(artifact, ARTIFACT.columns, "artifact", db.dialect)
     try:
-        await ask(db, care_statements.register(db.schema, db.dialect), row, write=True)
+        await all_of(db, care_statements.register(db.schema, db.dialect), row, write=True)
     except ConstraintError as error:
         # The guard of the session names itself on both databases; all else that can be broken is unique.
         if "asm_artifacts_of_session" in str(error.__cause__):

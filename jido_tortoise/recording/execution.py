@@ -32,7 +32,7 @@ from jido_tortoise.recording.endings import Ending, ending_of
 from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.intake import Intake
 from jido_tortoise.recording.leases import holds, leases
-from jido_tortoise.recording.making import EventMaker, told_of
+from jido_tortoise.recording.making import EventMaker, told_of, told_once
 from jido_tortoise.recording.policies import Policy, Violation, Watch
 from jido_tortoise.recording.port import SessionStoreLike
 from jido_tortoise.recording.pricing import Pricing
@@ -195,6 +195,9 @@ class Execution:
                 await self._hear(item)
             if not items and intake.ended:
                 break
+        if isinstance(intake.error, asyncio.CancelledError):
+            # Not we have cancelled it, nor is this task cancelled.
+            raise ProviderError(f"{self.provider} was cancelled from within", provider=self.provider)
         if intake.error is not None:
             raise intake.error
 
@@ -342,7 +345,7 @@ class Execution:
         for event in self.maker.held():
             self._buffer.add(event)
             await self._tell(event)
-        ends = [event for said in ending.said() for event in self.maker.event(said)]
+        ends = told_once([event for said in ending.said() for event in self.maker.event(said)], self.run)
         for left in reversed(range(_ATTEMPTS)):
             try:
                 await self._buffer.insist(lambda: self._stored_end(ending, answer, output, ends))

@@ -13,8 +13,8 @@ from jido_tortoise.errors import CorruptContentError, NotFoundError
 from jido_tortoise.recording import care_statements, statements
 from jido_tortoise.recording.artifact_stores import ArtifactStore
 from jido_tortoise.recording.artifacts import ArtifactRegistry, artifacts_of
-from jido_tortoise.recording.asking import ask
 from jido_tortoise.recording.entities import Artifact
+from jido_tortoise.recording.reading import all_of
 from jido_tortoise.recording.recovery import recover_runs
 from jido_tortoise.recording.statements import ARTIFACT, EVENTS, RUN
 from jido_tortoise.recording.store import SessionStore
@@ -88,7 +88,7 @@ async def repair(db: Db, store: SessionStore, artifacts: ArtifactRegistry) -> Re
 
 async def _orphans(db: Db) -> AsyncIterator[HealthIssue]:
     for table, (_, reason, words) in _BELONGINGS.items():
-        ((count,),) = await ask(db, care_statements.orphans(table, db.schema, db.dialect), {})
+        ((count,),) = await all_of(db, care_statements.orphans(table, db.schema, db.dialect), {})
         if count:
             yield HealthIssue(reason, f"{count} {words} reference non-existent sessions", count=count)
 
@@ -97,7 +97,7 @@ async def delete_orphans(db: Db, table: str, key: str) -> int:
     """Delete the rows of a table whose session is gone, some at a time; answer how many."""
     statement = care_statements.delete_orphans(table, key, db.schema, db.dialect)
     count = 0
-    while gone := await ask(db, statement, {"batch": _PAGE}, write=True):
+    while gone := await all_of(db, statement, {"batch": _PAGE}, write=True):
         count += len(gone)
     return count
 
@@ -109,11 +109,11 @@ async def _right_orphans(db: Db, table: str, artifacts: ArtifactRegistry) -> Non
     statement = care_statements.left_artifacts(db.schema, db.dialect)
     never = times.stored_time(times.moment_from(float("-inf")), db.dialect)
     place = ""
-    while found := artifacts_of(await ask(db, statement, {"before": never, "place_id": place, "batch": _PAGE})):
+    while found := artifacts_of(await all_of(db, statement, {"before": never, "place_id": place, "batch": _PAGE})):
         place = found[-1].id
         gone = await artifacts.discard(found)
         deleting = care_statements.delete_artifacts(db.schema, db.dialect)
-        await ask(db, deleting, {"ids": [one.id for one in gone]}, write=True)
+        await all_of(db, deleting, {"ids": [one.id for one in gone]}, write=True)
 
 
 # -- counters -----------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ async def _right_orphans(db: Db, table: str, artifacts: ArtifactRegistry) -> Non
 async def _counters(db: Db) -> AsyncIterator[HealthIssue]:
     statement = care_statements.counters(db.schema, db.dialect)
     place, told = "", 0
-    while found := await ask(db, statement, {"place_id": place, "batch": _PAGE}):
+    while found := await all_of(db, statement, {"place_id": place, "batch": _PAGE}):
         for place, last, pruned, count, greatest in found:
             issue = _counter_issue(place, last, pruned, count, greatest)
             if issue is not None and told < _TOLD:
@@ -152,9 +152,9 @@ def _counter_issue(
 async def _right_counter(db: Db, session_id: str) -> None:
     now = times.stored_time(times.now(), db.dialect)
     made = statements.make_counter(db.schema, db.dialect)
-    await ask(db, made, {"id": session_id, "now": now}, write=True)
+    await all_of(db, made, {"id": session_id, "now": now}, write=True)
     righted = care_statements.right_counter(db.schema, db.dialect)
-    await ask(db, righted, {"session_id": session_id, "now": now}, write=True)
+    await all_of(db, righted, {"session_id": session_id, "now": now}, write=True)
 
 
 # -- runs ---------------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ async def _without_run(db: Db) -> AsyncIterator[HealthIssue]:
         (ARTIFACT.table, "artifacts_without_run", "artifacts"),
     ):
         statement = care_statements.without_run(table, db.schema, db.dialect)
-        for session_id, count in await ask(db, statement, {"batch": _TOLD}):
+        for session_id, count in await all_of(db, statement, {"batch": _TOLD}):
             message = f"session {session_id!r}: {count} {words} reference non-existent runs"
             yield HealthIssue(reason, message, session_id, count)
 
@@ -176,7 +176,7 @@ async def _stuck_runs(db: Db, store: SessionStore, stuck_after: float) -> list[H
     issues = [_stuck(run.id, run.session_id, "its process gives no sign of life") for run in lost]
     moment = times.now() - timedelta(seconds=min(stuck_after, 3e9))
     given: dict[str, Any] = {"before": times.stored_time(moment, db.dialect), "batch": _TOLD}
-    for run_id, session_id in await ask(db, care_statements.unleased_runs(db.schema, db.dialect), given):
+    for run_id, session_id in await all_of(db, care_statements.unleased_runs(db.schema, db.dialect), given):
         issues.append(_stuck(run_id, session_id, "nobody holds a lease of it"))
     return issues
 
@@ -191,7 +191,9 @@ def _stuck(run_id: str, session_id: str, why: str) -> HealthIssue:
 async def _contents(db: Db, artifacts: ArtifactRegistry, read: bool) -> AsyncIterator[HealthIssue]:
     statement = care_statements.live_artifacts("all", db.schema, db.dialect)
     place = ""
-    while artifacts.stores and (found := artifacts_of(await ask(db, statement, {"place_id": place, "batch": _PAGE}))):
+    while artifacts.stores and (
+        found := artifacts_of(await all_of(db, statement, {"place_id": place, "batch": _PAGE}))
+    ):
         place = found[-1].id
         for artifact in found:
             store = artifacts.stores.get(artifact.storage_backend)

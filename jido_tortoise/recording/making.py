@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jido_tortoise import telemetry, times
 from jido_tortoise.errors import InvalidInputError
-from jido_tortoise.recording.entities import Event
+from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.providers.base import Said
 from jido_tortoise.recording.redacted_stream import RedactedStream
 from jido_tortoise.recording.redaction import Redactor
@@ -117,6 +118,19 @@ class EventMaker:
         if count:
             with telemetry.operation("event_redacted", session_id=self.session_id, type=event_type, count=count):
                 pass
+
+
+def told_once(events: Sequence[Event], changed: Session | Run) -> list[Event]:
+    """Answer the events of a change with ids made of what is changed, so that it is told once.
+
+    Of two writers that make the same change of the same revision at the same moment both have made it; the second one's
+    event is a duplicate then, and refused.
+    """
+    return [replace(event, id=_id_of(changed.id, changed.revision, event.type)) for event in events]
+
+
+def _id_of(*parts: object) -> str:
+    return f"evt_{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"
 
 
 def told_of(events: Sequence[Event]) -> Sequence[Event]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from jido_tortoise import checks, seams, telemetry
@@ -21,7 +21,7 @@ from jido_tortoise.recording.continuation import Continuation
 from jido_tortoise.recording.endings import error_map
 from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.execution import EventCallback, Execution, RunResult, Settings, Wishes, executing
-from jido_tortoise.recording.making import EventMaker, told_of
+from jido_tortoise.recording.making import EventMaker, told_of, told_once
 from jido_tortoise.recording.policies import Policy
 from jido_tortoise.recording.port import SessionStoreLike
 from jido_tortoise.recording.pricing import LIST_PRICES, Pricing
@@ -171,7 +171,7 @@ class SessionManager:
 
         with telemetry.operation("recording_change_session", session_id=session_id, status=status):
             made = self._maker(session_id).one(event_type, data)
-            return await self.update_session(session_id, changed, events=made)
+            return await self._updated(session_id, changed, lambda stored: told_once(made, stored))
 
     async def update_session(
         self, session_id: str, change: Callable[[Session], Session], *, events: Sequence[Event] = ()
@@ -186,13 +186,18 @@ class SessionManager:
         Raises:
             NotFoundError: `session_not_found`.
         """
+        return await self._updated(session_id, change, lambda _: events)
+
+    async def _updated(
+        self, session_id: str, change: Callable[[Session], Session], told: Callable[[Session], Sequence[Event]]
+    ) -> Session:
         for left in reversed(range(_ATTEMPTS)):
             stored = await self.store.get_session(session_id)
-            session = change(stored)
+            session = self._without_secrets(change(stored))
             if session == stored:
                 return session
             try:
-                return await self._stored(session, events)
+                return await self._stored(session, told(stored))
             except ConflictError:
                 if not left:
                     raise
@@ -245,6 +250,7 @@ class SessionManager:
         options: Mapping[str, Any] | None = None,
         policies: Iterable[Policy] = (),
         required_capabilities: Iterable[str] = (),
+        optional_capabilities: Iterable[str] = (),
         correlation_id: str | None = None,
         time_limit: float | None = None,
     ) -> RunResult:
@@ -264,6 +270,7 @@ class SessionManager:
             options: For the provider, such as `model`.
             policies: Of this run, beside the manager's.
             required_capabilities: What the provider's `capabilities` must hold.
+            optional_capabilities: What they might hold; `run_started` tells which of these they lack.
             correlation_id: Stands in all events of the run; the run's id when None.
             time_limit: Seconds that it may take.
 
@@ -300,7 +307,9 @@ class SessionManager:
             maker=self._maker(session.id, run_id=run.id, provider=name, correlation_id=correlation_id or run.id),
             wishes=Wishes(policies=(*self._policies, *policies), callback=event_callback, time_limit=time_limit),
         )
-        opening = (Said("run_started", {"provider": name}), *(_sent(message) for message in now))
+        lacking = _lacking(provider, optional_capabilities)
+        begun = {"provider": name, **({"missing_capabilities": lacking} if lacking else {})}
+        opening = (Said("run_started", begun), *(_sent(message) for message in now))
         return await self._executed(execution, session, provider, request, opening)
 
     async def _executed(
@@ -349,7 +358,7 @@ class SessionManager:
                 return run
             maker = self._maker(run.session_id, run_id=run_id, provider=run.provider, correlation_id=run_id)
             try:
-                events = maker.one("run_cancelled", _reason(reason))
+                events = told_once(maker.one("run_cancelled", _reason(reason)), stored)
                 session = await self.store.get_session(run.session_id)
                 return (await self.store.flush(session=session, run=run, events=events)).run or run
             except ConflictError:
@@ -372,10 +381,18 @@ class SessionManager:
         self, session_id: str, event_type: str, data: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> Event:
         """Record an event of the host's own, checked and without secrets like any other."""
+        return (await self.record_all(session_id, [Said(event_type, data or {})], run_id=run_id))[-1]
+
+    async def record_all(self, session_id: str, said: Iterable[Said], *, run_id: str | None = None) -> Sequence[Event]:
+        """Record events of the host's own, all or none.
+
+        Raises:
+            InvalidInputError: One of them can be no event; nothing was written.
+            NotFoundError: `session_not_found`.
+        """
         maker = self._maker(session_id, run_id=run_id, correlation_id=run_id)
-        events = [*maker.one(event_type, data), *maker.held()]
-        stored: Sequence[Event] = await self.store.append_events(events)
-        return stored[-1]
+        events = [event for each in said for event in maker.event(each)]
+        return told_of(await self.store.append_events([*events, *maker.held()]))
 
     async def transcript(self, session_id: str, since: Transcript | None = None) -> Transcript:
         """Answer the conversation of a session; with an earlier answer, only what is new is read."""
@@ -453,6 +470,12 @@ class SessionManager:
                 raise
             raise raised from raised.__cause__
 
+    def _without_secrets(self, session: Session) -> Session:
+        if self._settings.redactor is None:
+            return session
+        maker = self._maker(session.id)
+        return replace(session, metadata=maker.map(session.metadata), context=maker.map(session.context))
+
     def _maker(self, session_id: str, **fields: Any) -> EventMaker:
         return EventMaker(session_id, redactor=self._settings.redactor, **fields)
 
@@ -519,8 +542,12 @@ def _not_from(session: Session, status: str, only_from: str) -> InvalidTransitio
     )
 
 
+def _lacking(provider: object, wished: Iterable[str]) -> list[str]:
+    return sorted(set(wished) - set(getattr(provider, "capabilities", ())))
+
+
 def _check_capabilities(provider: object, required: Iterable[str]) -> None:
-    missing = sorted(set(required) - set(getattr(provider, "capabilities", ())))
+    missing = _lacking(provider, required)
     if missing:
         raise InvalidInputError.at(
             "required_capabilities",

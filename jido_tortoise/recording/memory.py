@@ -6,7 +6,7 @@ holds on to what is inside. No operation awaits between its first look and its l
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -199,7 +199,7 @@ class InMemorySessionStore:
 
     async def follow(
         self, session_id: str, *, after: int = 0, run_id: str | None = None, type: OneOrMany | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Answer the events of a session, those that are there and all that will come, until the session is deleted."""
         asked = port.wished(session_id, run_id=run_id, type=type, after=after, limit=following.PAGE)
         self._get(SESSION, Session, session_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -111,7 +111,7 @@ class SessionStoreLike(Protocol):
 
     def follow(
         self, session_id: str, *, after: int = 0, run_id: str | None = None, type: OneOrMany | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Answer the events of a session that come after a number, those that are there and all that will come."""
         ...
 

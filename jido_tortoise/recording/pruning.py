@@ -7,11 +7,11 @@ from typing import Any
 
 from jido_tortoise import times
 from jido_tortoise.database import Db, transaction
-from jido_tortoise.recording import care_statements, rows, statements
+from jido_tortoise.recording import care_statements, rows, saving
 from jido_tortoise.recording.archiving import archive_events
-from jido_tortoise.recording.asking import ask
 from jido_tortoise.recording.care_statements import Which
 from jido_tortoise.recording.entities import Session
+from jido_tortoise.recording.reading import all_of
 from jido_tortoise.recording.retention import KEPT_EVENT_TYPES, RetentionPolicy
 from jido_tortoise.recording.rows import Row
 from jido_tortoise.recording.statements import EVENT_COLUMNS, SESSION
@@ -36,14 +36,14 @@ def exempt(policy: RetentionPolicy) -> Row:
 
 async def locked_session(db: Db, session_id: str) -> Session | None:
     """Lock a session until the transaction ends, and answer it; None when it is not there."""
-    found = await ask(db, statements.lock_session(db.schema, db.dialect), {"id": session_id})
-    return rows.decode(Session, SESSION.columns, rows.named(SESSION, found[0]), SESSION.table) if found else None
+    row = await saving.lock_session(db, session_id)
+    return rows.decode(Session, SESSION.columns, row, SESSION.table) if row is not None else None
 
 
 async def events_by_type(db: Db, session_id: str) -> dict[str, int]:
     """Count a session's events by type."""
     statement = care_statements.events_by_type(db.schema, db.dialect)
-    return dict(await ask(db, statement, {"session_id": session_id}))
+    return dict(await all_of(db, statement, {"session_id": session_id}))
 
 
 def prunable(counts: dict[str, int], policy: RetentionPolicy, wished: int) -> int:
@@ -69,7 +69,7 @@ async def oldest_of_session(
         while full and most > 0:
             batch = min(most, policy.batch_size)
             given = {"session_id": session_id, "after": after, "types": types, "batch": batch}
-            found = await ask(db, care_statements.oldest_of_session(which, db.schema, db.dialect), given)
+            found = await all_of(db, care_statements.oldest_of_session(which, db.schema, db.dialect), given)
             full = len(found) == batch
             if found:
                 events = _named(found)
@@ -84,7 +84,7 @@ async def oldest_of_all(db: Db, policy: RetentionPolicy, most: int) -> AsyncIter
         while full and most > 0:
             batch = min(most, policy.batch_size)
             given = {**exempt(policy), "types": types, "batch": batch, **place}
-            found = _named(await ask(db, care_statements.oldest_of_all(which, db.schema, db.dialect), given))
+            found = _named(await all_of(db, care_statements.oldest_of_all(which, db.schema, db.dialect), given))
             full, most = len(found) == batch, most - len(found)
             for events in _by_session(found):
                 yield events
@@ -129,7 +129,7 @@ async def prune(db: Db, policy: RetentionPolicy, events: Sequence[Row], *, whole
 
 async def _delete(db: Db, session_id: str, numbers: list[int]) -> int:
     given = {"session_id": session_id, "numbers": numbers, "now": times.stored_time(times.now(), db.dialect)}
-    gone = len(await ask(db, care_statements.delete_events(db.schema, db.dialect), given, write=True))
+    gone = len(await all_of(db, care_statements.delete_events(db.schema, db.dialect), given, write=True))
     counted = care_statements.count_pruned(db.schema, db.dialect)
-    await ask(db, counted, {**given, "count": gone}, write=True)
+    await all_of(db, counted, {**given, "count": gone}, write=True)
     return gone

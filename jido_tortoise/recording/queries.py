@@ -196,7 +196,8 @@ class QueryAPI:
         Raises:
             InvalidInputError: `validation_error`; `path` says which argument.
         """
-        return usage_sums.usage_summary(await self._groups(_of_runs(session_id, agent_id, provider, since, until)))
+        filters = _of_runs(session_id, agent_id, provider, since, until)
+        return usage_sums.usage_summary(await self._groups(filters, priced=False))
 
     async def get_cost_summary(
         self,
@@ -258,12 +259,12 @@ class QueryAPI:
         groups = await self._groups(filters, by_day="day" in told_apart)
         return usage_sums.usage_rows(groups, told_apart, pricing)
 
-    async def _groups(self, filters: Filters, *, by_day: bool = False) -> list[Group]:
+    async def _groups(self, filters: Filters, *, priced: bool = True, by_day: bool = False) -> list[Group]:
         if filters.nothing:
             return []
         with telemetry.operation("recording_usage") as span:
             db = await self._store.connected()
-            statement = query_statements.usage(filters.wished, by_day, db.schema, db.dialect)
+            statement = query_statements.usage(filters.wished, priced, by_day, db.schema, db.dialect)
             groups = [usage_sums.group_of(row) for row in await run(db, statement, filters.values(db.dialect))]
             span.set(count=len(groups))
         return groups

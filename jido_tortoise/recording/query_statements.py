@@ -133,6 +133,9 @@ ARTIFACT_ROWS = Searched(
 
 # -- pages --------------------------------------------------------------------------------------------------------
 
+#: How many sessions are looked through before the index on tags is asked.
+_FIRST = 500
+
 
 @lru_cache(maxsize=256)
 def search(of: Searched, wished: frozenset[str], order: str, schema: str | None, dialect: Dialect) -> Statement:
@@ -140,12 +143,32 @@ def search(of: Searched, wished: frozenset[str], order: str, schema: str | None,
     by = of.orders[order]
     column = by.by if "{" in by.by else f"t.{by.by}"
     way, behind = ("DESC", "<") if by.descending else ("ASC", ">")
-    place = f" AND ({column}, t.id) {behind} (:place, :place_id)" if "place" in wished else ""
-    sql = (
-        f"SELECT {shown(of.columns, dialect, 't.')} FROM {{schema}}{of.table} AS t"
-        f" WHERE {_passing(of, wished, dialect)}{place} ORDER BY {column} {way}, t.id {way} LIMIT :limit"
-    )
+    place = f"({column}, t.id) {behind} (:place, :place_id)" if "place" in wished else "true"
+    ordered = f"ORDER BY {column} {way}, t.id {way}"
+    passing = _passing(of, wished, dialect)
+    columns = shown(of.columns, dialect, "t.")
+    if "tags" in wished and dialect == "postgres":
+        sql = _tagged(columns, passing, place, ordered)
+    else:
+        sql = f"SELECT {columns} FROM {{schema}}{of.table} AS t WHERE {passing} AND {place} {ordered} LIMIT :limit"
     return _finished(sql, of, schema, dialect, by.type)
+
+
+def _tagged(columns: str, passing: str, place: str, ordered: str) -> str:
+    """Look for tags among the first sessions of the order; where these do not fill the page, by the index on tags.
+
+    PostgreSQL cannot know how frequent a tag is, and guesses that one in a hundred sessions has it: it would look
+    through all of them, in order, for the few that have a rare one. A frequent one fills the page at once.
+    """
+    first = f"SELECT t.* FROM {{schema}}asm_sessions AS t WHERE {place} {ordered} LIMIT {_FIRST}"
+    indexed = "SELECT t.* FROM {schema}asm_sessions AS t WHERE {has_tags} OFFSET 0"  # planned for itself
+    page = f"{ordered} LIMIT :limit"
+    return (
+        f"WITH near AS MATERIALIZED (SELECT t.* FROM ({first}) AS t WHERE {passing} {page}),"
+        " enough AS MATERIALIZED (SELECT count(*) >= :limit AS so FROM near)"
+        f" (SELECT {columns} FROM near AS t WHERE (SELECT so FROM enough) {ordered}) UNION ALL"
+        f" (SELECT {columns} FROM ({indexed}) AS t WHERE NOT (SELECT so FROM enough) AND {passing} AND {place} {page})"
+    )
 
 
 @lru_cache(maxsize=256)
@@ -231,19 +254,23 @@ _ONCE: Mapping[Dialect, str] = {"postgres": "OFFSET 0", "sqlite": "LIMIT -1"}
 
 
 @lru_cache(maxsize=256)
-def usage(wished: frozenset[str], by_day: bool, schema: str | None, dialect: Dialect) -> Statement:
-    """Sum up the runs that pass all filters by provider, model and, when asked for, day.
+def usage(wished: frozenset[str], priced: bool, by_day: bool, schema: str | None, dialect: Dialect) -> Statement:
+    """Sum up the runs that pass all filters by provider and, when asked for, by model (to be `priced`) and day.
 
-    After these three (day NULL when not asked for): how many runs there are, how many have a cost, the sum of these
-    costs, the tokens of all runs, and those of the runs that have none; the tokens as `TOKENS` names them.
+    After these three (NULL when not asked for): how many runs there are, how many have a cost, the sum of these costs,
+    and the tokens of all runs, of the first three kinds; when they are to be priced of all kinds, and after them those
+    of the runs that have no cost.
     """
-    day = _DAY[dialect] if by_day else "CAST(NULL AS varchar)"
-    tokens = ", ".join(f"{tokens_of(name, dialect)} AS {name}" for name in TOKENS)
-    sums = ", ".join(f"sum({name})" for name in TOKENS)
-    uncosted = ", ".join(f"sum(CASE WHEN cost_usd IS NULL THEN {name} ELSE 0 END)" for name in TOKENS)
+    names = TOKENS if priced else TOKENS[:3]
+    nothing = "CAST(NULL AS varchar)"
+    model, day = _MODEL[dialect] if priced else nothing, _DAY[dialect] if by_day else nothing
+    sums = [f"sum({name})" for name in names]
+    if priced:
+        sums += [f"sum(CASE WHEN cost_usd IS NULL THEN {name} ELSE 0 END)" for name in names]
     sql = (
-        f"SELECT provider, model, day, count(*), count(cost_usd), coalesce(sum(cost_usd), 0), {sums}, {uncosted} FROM"
-        f" (SELECT t.provider, {_MODEL[dialect]} AS model, {day} AS day, t.cost_usd, {tokens}"
+        f"SELECT provider, model, day, count(*), count(cost_usd), coalesce(sum(cost_usd), 0), {', '.join(sums)}"
+        f" FROM (SELECT t.provider, {model} AS model, {day} AS day, t.cost_usd,"
+        f" {', '.join(f'{tokens_of(name, dialect)} AS {name}' for name in names)}"
         f" FROM {{schema}}asm_runs AS t WHERE {_passing(RUNS, wished, dialect)} {_ONCE[dialect]}) AS r"
         " GROUP BY provider, model, day"
     )

@@ -17,8 +17,8 @@ from jido_tortoise.errors import ConflictError, JidoError, StorageUnavailableErr
 from jido_tortoise.recording import bells, care_statements, health, pruning, statements
 from jido_tortoise.recording.archiving import Archived, archive_session
 from jido_tortoise.recording.artifacts import ArtifactRegistry, artifacts_of
-from jido_tortoise.recording.asking import ask
 from jido_tortoise.recording.entities import Artifact
+from jido_tortoise.recording.reading import all_of
 from jido_tortoise.recording.retention import KEPT_EVENT_TYPES, RetentionPolicy, before
 from jido_tortoise.recording.statements import EVENTS
 from jido_tortoise.recording.store import SessionStore
@@ -103,12 +103,12 @@ class Pass:
         while True:
             if self.report.dry_run:
                 statement = care_statements.expired(column, db.schema, db.dialect)
-                found = await ask(db, statement, {**given, **place, "batch": pruning.PAGE})
+                found = await all_of(db, statement, {**given, **place, "batch": pruning.PAGE})
                 place = {"place_id": found[-1][0], "place": found[-1][1]} if found else place
             else:
                 statement = care_statements.soft_delete(column, db.schema, db.dialect)
                 given |= {"now": times.stored_time(self.now, db.dialect), "batch": self.policy.batch_size}
-                found = await ask(db, statement, given, write=True)
+                found = await all_of(db, statement, given, write=True)
             if not found:
                 return
             for session_id, *_ in found:
@@ -122,7 +122,7 @@ class Pass:
         given = {**pruning.exempt(self.policy), "before": times.stored_time(moment, db.dialect)}
         place = _start(db)
         statement = care_statements.deleted(db.schema, db.dialect)
-        while found := await ask(db, statement, {**given, **place, "batch": self.policy.batch_size}):
+        while found := await all_of(db, statement, {**given, **place, "batch": self.policy.batch_size}):
             for session_id, deleted_at, events in found:
                 place = {"place_id": session_id, "place": deleted_at}
                 first = await self._one_gone(db, session_id, events, moment) or first
@@ -174,8 +174,8 @@ class Pass:
                 return None
             given = {"session_id": session_id, "id": session_id, "now": times.stored_time(self.now, db.dialect)}
             abandon = care_statements.abandon_artifacts(db.schema, db.dialect)
-            artifacts = artifacts_of(await ask(inner, abandon, given, write=True))
-            await ask(inner, statements.delete_session(db.schema, db.dialect), given, write=True)
+            artifacts = artifacts_of(await all_of(inner, abandon, given, write=True))
+            await all_of(inner, statements.delete_session(db.schema, db.dialect), given, write=True)
             if db.in_transaction:
                 await self.artifacts.discard_at_commit(inner, artifacts)
         bells.ring(db.root, (db.schema, session_id))
@@ -197,7 +197,7 @@ class Pass:
         db, place = await self.store.connected(), ""
         given = {**pruning.exempt(self.policy), "most": most, "before": self._gone_before(db), "batch": pruning.PAGE}
         statement = care_statements.full_sessions(db.schema, db.dialect)
-        while found := await ask(db, statement, {**given, "place_id": place}):
+        while found := await all_of(db, statement, {**given, "place_id": place}):
             for (place,) in found:
                 await self._one_pruned(place)
 
@@ -234,7 +234,7 @@ class Pass:
         if most is None:
             return
         db = await self.store.connected()
-        ((total,),) = await ask(db, care_statements.total_events(db.schema, db.dialect), {})
+        ((total,),) = await all_of(db, care_statements.total_events(db.schema, db.dialect), {})
         if self.report.dry_run:
             planned = self.report.events_pruned
             excess = max(0, int(total) - self._going - planned - most)
@@ -250,7 +250,7 @@ class Pass:
         given = {**pruning.exempt(self.policy), "types": kept, "before": self._gone_before(db), "batch": pruning.PAGE}
         statement = care_statements.prunable_events("others", db.schema, db.dialect)
         count, place = 0, ""
-        while found := await ask(db, statement, {**given, "place_id": place}):
+        while found := await all_of(db, statement, {**given, "place_id": place}):
             place, count = found[-1][0], count + sum(events for _, events in found)
         return count
 
@@ -269,7 +269,7 @@ class Pass:
         db, place = await self.store.connected(), ""
         given = {"before": self._gone_before(db), "batch": pruning.PAGE}
         statement = care_statements.left_artifacts(db.schema, db.dialect)
-        while found := artifacts_of(await ask(db, statement, {**given, "place_id": place})):
+        while found := artifacts_of(await all_of(db, statement, {**given, "place_id": place})):
             place = found[-1].id
             await self._clean(db, found)
 
@@ -281,13 +281,13 @@ class Pass:
         if mine and not self.report.dry_run:
             await self.artifacts.discard(mine)
             statement = care_statements.delete_artifacts(db.schema, db.dialect)
-            await ask(db, statement, {"ids": [one.id for one in mine]}, write=True)
+            await all_of(db, statement, {"ids": [one.id for one in mine]}, write=True)
         self._did("artifacts_cleaned", "clean_artifacts", None, len(mine))
 
     async def clean_sequences(self) -> None:
         db = await self.store.connected()
         if self.report.dry_run:
-            ((count,),) = await ask(db, care_statements.orphans(EVENTS.head, db.schema, db.dialect), {})
+            ((count,),) = await all_of(db, care_statements.orphans(EVENTS.head, db.schema, db.dialect), {})
         else:
             count = await health.delete_orphans(db, EVENTS.head, "session_id")
         self._did("orphaned_sequences_cleaned", "clean_sequences", None, count)

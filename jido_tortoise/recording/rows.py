@@ -43,17 +43,29 @@ def encode(value: Any, columns: Iterable[Column], of: str, dialect: Dialect) -> 
     Raises:
         UnstorableError: It holds what cannot be stored; `path` says where.
     """
-    return {c.name: _stored(getattr(value, c.name), c.type, f"{of}.{c.name}", dialect) for c in columns}
+    row = {}
+    for column in columns:
+        field = getattr(value, column.name)
+        if field is not None and column.type in _ENCODED:
+            field = _stored(field, column, of, dialect)
+        row[column.name] = field
+    return row
 
 
-def _stored(value: Any, kind: str, path: str, dialect: Dialect) -> Any:
-    if value is None:
-        return None
-    if kind == "jsonb":
-        if isinstance(value, Mapping):
-            return codec.dump_map(checks.string_map(value, path, InvalidRecordError), path=path)
-        return codec.dumps(list(value), path=path)
-    return times.stored_time(value, dialect) if kind == "timestamptz" else value
+_ENCODED = frozenset({"jsonb", "timestamptz"})
+
+
+def _stored(value: Any, column: Column, of: str, dialect: Dialect) -> Any:
+    if column.type == "timestamptz":
+        return times.stored_time(value, dialect)
+    if type(value) is dict and not value:
+        return "{}"
+    path = f"{of}.{column.name}"
+    if type(value) is dict:
+        return codec.dump_map(value, path=path)
+    if isinstance(value, Mapping):
+        return codec.dump_map(checks.string_map(value, path, InvalidRecordError), path=path)
+    return codec.dumps(list(value), path=path)
 
 
 def encode_value(kind: Kind, value: Session | Run, dialect: Dialect) -> Row:
@@ -102,10 +114,16 @@ def named_event(session_id: str, row: Sequence[Any]) -> Row:
     return dict(zip((c.name for c in EVENT_COLUMNS), (session_id, *row), strict=True))
 
 
+_EVENT_FIELDS = tuple(c.name for c in EVENT_COLUMNS)
+
+
 def numbered(event: Event, number: int) -> Event:
     """Answer an event with its number."""
-    fields = {c.name: getattr(event, c.name) for c in EVENT_COLUMNS}
-    return restored(Event, fields | {EVENTS.number: number})
+    copy = Event.__new__(Event)
+    for name in _EVENT_FIELDS:
+        object.__setattr__(copy, name, getattr(event, name))
+    object.__setattr__(copy, EVENTS.number, number)
+    return copy
 
 
 def settled(kind: Kind, row: Row, dialect: Dialect) -> Row:

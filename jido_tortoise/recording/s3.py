@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
+from importlib import import_module
 from typing import Any
 
 from jido_tortoise import checks
@@ -149,21 +150,19 @@ class _Client:
         return await self._opening.__aenter__()
 
     async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
+        errors = import_module("botocore.exceptions")
         await self._opening.__aexit__(kind, error, traceback)
-        code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+        code = error.response.get("Error", {}).get("Code") if isinstance(error, errors.ClientError) else None
         if self._key is not None and code in _GONE:
             raise missing_content(self._key) from error
-        if isinstance(error, BotoCoreError | ClientError):
+        if isinstance(error, errors.BotoCoreError | errors.ClientError):
             raise StorageUnavailableError(f"S3: {error}", reason="s3", outcome="unknown") from error
 
 
 def _session() -> Any:
     try:
-        from aiobotocore.session import get_session
+        return import_module("aiobotocore.session").get_session()
     except ImportError as error:
         raise ConfigError(
             'aiobotocore is not installed: pip install "jido-tortoise[s3]"', reason="missing_driver", driver=error.name
         ) from error
-    return get_session()

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
 
 from jido_tortoise import checks, journal, probe, telemetry, times
-from jido_tortoise.database import Db, all_rows, in_thread, resolve, transaction
-from jido_tortoise.driver_errors import ConstraintError
-from jido_tortoise.errors import ConflictError, CorruptRowError, JidoError
-from jido_tortoise.journal import Append, Refused
-from jido_tortoise.journal.statements import Statement
-from jido_tortoise.recording import bells, following, leases, listening, port, rows, statements
-from jido_tortoise.recording.asking import as_given, ask
+from jido_tortoise.database import Db, resolve, transaction
+from jido_tortoise.recording import (
+    appending,
+    bells,
+    following,
+    leases,
+    listening,
+    port,
+    reading,
+    rows,
+    saving,
+    statements,
+)
 from jido_tortoise.recording.entities import Artifact, Event, Run, Session
 from jido_tortoise.recording.models import COLUMNS, AsmSession
-from jido_tortoise.recording.port import Flushed, OneOrMany, Wished
+from jido_tortoise.recording.port import Flushed, OneOrMany
 from jido_tortoise.recording.rows import Row
-from jido_tortoise.recording.statements import ARTIFACT, EVENTS, RUN, SESSION, Kind
-
-V = TypeVar("V", Session, Run)
-
-#: How often a write is tried again when others were at work between its statements.
-_LOOKS = 4
+from jido_tortoise.recording.statements import ARTIFACT, EVENTS, RUN, SESSION
 
 
 class SessionStore:
@@ -87,7 +86,7 @@ class SessionStore:
         port.value_of(session, Session, "session")
         with telemetry.operation("recording_save_session", session_id=session.id) as span:
             db = await self.connected()
-            saved = await _save(db, SESSION, session)
+            saved = await saving.save(db, SESSION, session)
             span.set(revision=saved.revision)
         return saved
 
@@ -99,7 +98,7 @@ class SessionStore:
             CorruptRowError: Its row is malformed.
         """
         with telemetry.operation("recording_get_session", session_id=session_id):
-            return await _get(await self.connected(), SESSION, Session, session_id)
+            return await reading.get(await self.connected(), SESSION, Session, session_id)
 
     async def list_sessions(
         self,
@@ -122,7 +121,7 @@ class SessionStore:
         """
         given = {"agent_id": agent_id, "statuses": port.texts(status, "status")}
         with telemetry.operation("recording_list_sessions"):
-            return await _list(await self.connected(), SESSION, Session, given, limit, offset)
+            return await reading.list_of(await self.connected(), SESSION, Session, given, limit, offset)
 
     async def delete_session(self, session_id: str) -> list[Artifact]:
         """Remove a session with its runs, events, counter and artifacts, together; nothing happens when there is none.
@@ -134,9 +133,9 @@ class SessionStore:
         with telemetry.operation("recording_delete_session", session_id=session_id) as span:
             db = await self.connected()
             async with transaction(db) as inner:
-                await _lock(inner, session_id)
-                artifacts = await _list(inner, ARTIFACT, Artifact, {"session_id": session_id}, None, 0)
-                await ask(inner, statements.delete_session(db.schema, db.dialect), given)
+                await saving.lock_session(inner, session_id)
+                artifacts = await reading.list_of(inner, ARTIFACT, Artifact, {"session_id": session_id}, None, 0)
+                await reading.all_of(inner, statements.delete_session(db.schema, db.dialect), given)
             bells.ring(db.root, (db.schema, session_id))
             span.set(artifacts=len(artifacts))
             return artifacts
@@ -163,7 +162,7 @@ class SessionStore:
         port.value_of(run, Run, "run")
         with telemetry.operation("recording_save_run", session_id=run.session_id, run_id=run.id) as span:
             db = await self.connected()
-            saved = await _save_run(db, run, concurrent)
+            saved = await saving.save_run(db, run, concurrent)
             span.set(revision=saved.revision)
         return saved
 
@@ -175,7 +174,7 @@ class SessionStore:
             CorruptRowError: Its row is malformed.
         """
         with telemetry.operation("recording_get_run", run_id=run_id):
-            return await _get(await self.connected(), RUN, Run, run_id)
+            return await reading.get(await self.connected(), RUN, Run, run_id)
 
     async def list_runs(
         self, session_id: str, *, status: OneOrMany | None = None, limit: int | None = None, offset: int = 0
@@ -194,14 +193,14 @@ class SessionStore:
         checks.text(session_id, "session_id")
         given = {"session_id": session_id, "statuses": port.texts(status, "status")}
         with telemetry.operation("recording_list_runs", session_id=session_id):
-            return await _list(await self.connected(), RUN, Run, given, limit, offset)
+            return await reading.list_of(await self.connected(), RUN, Run, given, limit, offset)
 
     async def get_active_run(self, session_id: str) -> Run | None:
         """Answer the running run of a session, of several the one that was started last; None when there is none."""
         checks.text(session_id, "session_id")
         with telemetry.operation("recording_get_active_run", session_id=session_id):
-            found = await _running(await self.connected(), session_id)
-            return _value(RUN, Run, found[0]) if found else None
+            found = await reading.running(await self.connected(), session_id)
+            return reading.value_of_row(RUN, Run, found[0]) if found else None
 
     async def lease_run(self, run_id: str, holder: str, seconds: float) -> bool:
         """Take or renew the lease of a run that has not ended; True when it is the holder's for so many seconds.
@@ -214,7 +213,7 @@ class SessionStore:
             db = await self.connected()
             given["leased_until"] = times.stored_time(until, db.dialect)
             given["now"] = times.stored_time(now, db.dialect)
-            taken = bool(await ask(db, statements.lease_run(db.schema, db.dialect), given, write=True))
+            taken = bool(await reading.all_of(db, statements.lease_run(db.schema, db.dialect), given, write=True))
             span.set(taken=taken)
             return taken
 
@@ -224,8 +223,8 @@ class SessionStore:
         with telemetry.operation("recording_lost_runs"):
             db = await self.connected()
             given = {"now": times.stored_time(times.now(), db.dialect), "limit": limit}
-            found = await ask(db, statements.lost_runs(db.schema, db.dialect), given)
-            return [_value(RUN, Run, rows.named(RUN, row)) for row in found]
+            found = await reading.all_of(db, statements.lost_runs(db.schema, db.dialect), given)
+            return [reading.value_of_row(RUN, Run, rows.named(RUN, row)) for row in found]
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -273,18 +272,18 @@ class SessionStore:
             by_session.setdefault(row["session_id"], []).append(row)
         if len(by_session) == 1:
             ((session_id, mine),) = by_session.items()
-            stored = await _append(db, session_id, mine, self.notify)
+            stored = await appending.append(db, session_id, mine, self.notify)
         else:
             stored = await self._append_to_all(db, by_session)
         for session_id in by_session:
             bells.ring(db.root, (db.schema, session_id))
-        return _answer(events, stored)
+        return appending.answer(events, stored)
 
     async def _append_to_all(self, db: Db, by_session: dict[str, list[Row]]) -> dict[str, Event | int]:
         stored: dict[str, Event | int] = {}
         async with transaction(db) as inner:
             for session_id in sorted(by_session):  # the same order for everybody, or two would wait for one another
-                stored |= await _append(inner, session_id, by_session[session_id], self.notify)
+                stored |= await appending.append(inner, session_id, by_session[session_id], self.notify)
         return stored
 
     async def flush(
@@ -314,11 +313,11 @@ class SessionStore:
             db = await self.connected()
             wanted = rows.encode_events(given, db.dialect)
             async with transaction(db) as inner:
-                saved = await _save_locked_session(inner, session, await _lock(inner, session.id))
-                saved_run = None if run is None else await _save_locked_run(inner, run, concurrent)
-                stored = await _append(inner, session.id, list(wanted.values()), self.notify)
+                saved = await saving.save_locked_session(inner, session, await saving.lock_session(inner, session.id))
+                saved_run = None if run is None else await saving.save_locked_run(inner, run, concurrent)
+                stored = await appending.append(inner, session.id, list(wanted.values()), self.notify)
             bells.ring(db.root, (db.schema, session.id))
-        return Flushed(saved, saved_run, _answer(given, stored))
+        return Flushed(saved, saved_run, appending.answer(given, stored))
 
     async def get_events(
         self,
@@ -353,16 +352,16 @@ class SessionStore:
         with telemetry.operation("recording_get_events", session_id=session_id) as span:
             db = await self.connected()
             if seconds is None or asked.nothing:
-                found = await _events(db, asked)
+                found = await reading.events(db, asked)
             else:
                 async with self._awake(db, session_id) as (bell, ears):
-                    found = await following.until_some(lambda: _events(db, asked), seconds, bell, ears)
+                    found = await following.until_some(lambda: reading.events(db, asked), seconds, bell, ears)
             span.set(count=len(found))
             return found
 
     async def follow(
         self, session_id: str, *, after: int = 0, run_id: str | None = None, type: OneOrMany | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Answer the events of a session, those that are there and all that will come, until the session is deleted.
 
         Leave it with `aclose()`, or `contextlib.aclosing`, when a loop over it is left: else it goes on listening until
@@ -380,13 +379,13 @@ class SessionStore:
         """
         asked = port.wished(session_id, run_id=run_id, type=type, after=after, limit=following.PAGE)
         db = await self.connected()
-        await _get(db, SESSION, Session, session_id)
+        await reading.get(db, SESSION, Session, session_id)
 
         async def read(after: int) -> tuple[int | None, list[Event]]:
             head = await journal.read_head(db, EVENTS, (session_id,))
             if head is None or head.counter <= after or asked.nothing:
                 return None if head is None else head.counter, []
-            return head.counter, await _events(db, replace(asked, after=after, before=head.counter + 1))
+            return head.counter, await reading.events(db, replace(asked, after=after, before=head.counter + 1))
 
         async with self._awake(db, session_id) as (bell, ears):
             async for event in following.all_after(read, after, bell, ears):
@@ -408,202 +407,3 @@ class SessionStore:
         with telemetry.operation("recording_get_latest_sequence", session_id=session_id):
             head = await journal.read_head(await self.connected(), EVENTS, (session_id,))
             return 0 if head is None else head.counter
-
-
-# -- writing ------------------------------------------------------------------------------------------------------
-
-
-async def _save(db: Db, kind: Kind, value: V) -> V:
-    row = rows.encode_value(kind, value, db.dialect)
-    for _ in range(_LOOKS):
-        revision = await _write(db, kind, row)
-        if revision is None:
-            found = await ask(db, statements.get(kind, db.schema, db.dialect), {"id": value.id})
-            stored = rows.settled(kind, rows.named(kind, found[0]), db.dialect) if found else None
-            if rows.may_write(kind, row, stored) or stored is None:
-                continue  # it was deleted or changed back between the two statements
-            revision = int(stored["revision"])
-        return value if revision == value.revision else replace(value, revision=revision)
-    raise ConflictError(f"{kind.name} {value.id!r} is changed by others all the time", reason=f"stale_{kind.name}")
-
-
-async def _write(db: Db, kind: Kind, row: Row) -> int | None:
-    """Write a row; None when it was not to be, for a reason that only a second look tells."""
-    fresh = not row["revision"]
-    values = row | {"expected": row["revision"], "now": times.stored_time(times.now(), db.dialect)}
-    statement = statements.save(kind, fresh, db.schema, db.dialect)
-    try:
-        if kind is SESSION and fresh and db.dialect == "sqlite":
-            return await _insert_session(db, statement, values)
-        written = await ask(db, statement, values, write=True)
-    except ConstraintError as error:  # there is no constraint but that on the session
-        raise rows.missing("session", row.get("session_id")) from error
-    return int(written[0][0]) if written else None
-
-
-async def _insert_session(db: Db, statement: Statement, values: Row) -> int | None:
-    given = as_given(db, values)
-
-    def job(connection: sqlite3.Connection) -> int | None:
-        written = all_rows(connection, statement.sql, given)
-        if written:
-            connection.execute(statements.SQLITE_COUNTER, given)
-        return int(written[0][0]) if written else None
-
-    return await in_thread(db, job, write=True)
-
-
-async def _save_run(db: Db, run: Run, concurrent: bool) -> Run:
-    if run.status != "running" or concurrent:
-        return await _save(db, RUN, run)
-    async with transaction(db) as inner:
-        if await _lock(inner, run.session_id) is None:
-            raise rows.missing("session", run.session_id)
-        return await _save_locked_run(inner, run, concurrent)
-
-
-async def _save_locked_run(db: Db, run: Run, concurrent: bool) -> Run:
-    # Under the session's lock: two that begin at once would each see that nobody runs.
-    if run.status == "running" and not concurrent:
-        rows.may_run(run, [row["id"] for row in await _running(db, run.session_id)])
-    return await _save(db, RUN, run)
-
-
-async def _save_locked_session(db: Db, session: Session, stored: Row | None) -> Session:
-    # Most flushes change nothing in the session: to see that here spares two statements.
-    row = rows.encode_value(SESSION, session, db.dialect)
-    if stored is None or rows.may_write(SESSION, row, stored):
-        return await _save(db, SESSION, session)
-    revision = int(stored["revision"])
-    return session if revision == session.revision else replace(session, revision=revision)
-
-
-async def _lock(db: Db, session_id: str) -> Row | None:
-    """Lock a session, always before its runs and its counter, as who deletes it does; None when it is not there."""
-    found = await ask(db, statements.lock_session(db.schema, db.dialect), {"id": session_id})
-    return rows.settled(SESSION, rows.named(SESSION, found[0]), db.dialect) if found else None
-
-
-async def _append(db: Db, session_id: str, wanted: list[Row], notify: bool) -> dict[str, Event | int]:
-    """Append a session's rows; answer by id the new number, or the event that was stored before."""
-    stored: dict[str, Event | int] = {}
-    looks = _LOOKS
-    while wanted:
-        try:
-            return stored | await _append_new(db, session_id, wanted, notify)
-        except Refused as refused:
-            if refused.found:
-                for event, row in _stored(session_id, refused.found, wanted):
-                    stored[event.id] = event
-                    wanted = [other for other in wanted if other is not row]
-            elif not looks:
-                raise _uncounted(session_id) from refused.__cause__
-            else:
-                looks -= 1
-                await _look_why(db, session_id, wanted, refused)
-    return stored
-
-
-async def _append_new(db: Db, session_id: str, wanted: list[Row], notify: bool) -> dict[str, Event | int]:
-    request = Append(
-        key=(session_id,),
-        columns=[tuple(row[column.name] for row in wanted) for column in EVENTS.row],
-        now=times.stored_time(times.now(), db.dialect),
-        values={"note": listening.note_of((db.schema, session_id))} if notify else {},
-        must_exist=True,
-    )
-    followers = (statements.TELL,) if notify and db.dialect == "postgres" else ()
-    written = await journal.append(db, EVENTS, request, None, followers)
-    first = written.counter - len(wanted) + 1
-    return {row["id"]: first + at for at, row in enumerate(wanted)}
-
-
-def _stored(session_id: str, found: Sequence[Sequence[Any]], wanted: list[Row]) -> list[tuple[Event, Row]]:
-    """Answer the events that are stored already, each with the row that repeats it."""
-    known = {row["id"]: row for row in wanted}
-    repeated = []
-    for row in found:
-        there = rows.named_event(session_id, row)
-        rows.refuse_other(known[there["id"]], there)
-        repeated.append((rows.events_of([(session_id, *row)])[0], known[there["id"]]))
-    return repeated
-
-
-async def _look_why(db: Db, session_id: str, wanted: list[Row], refused: Refused) -> None:
-    """Raise when it was refused for good; else it may be tried again."""
-    if refused.head is None:
-        # A session of the host's making has no counter yet.
-        now = times.stored_time(times.now(), db.dialect)
-        await ask(db, statements.make_counter(db.schema, db.dialect), {"id": session_id, "now": now}, write=True)
-        if await journal.read_head(db, EVENTS, (session_id,)) is None:
-            raise rows.missing("session", session_id) from refused.__cause__
-    known = {row["id"]: row for row in wanted}
-    for row in await ask(db, statements.events_by_id(db.schema, db.dialect), {"ids": list(known)}):
-        there = rows.named_event(row[0], row[1:])
-        if there["session_id"] != session_id:
-            rows.refuse_other(known[there["id"]], there)
-
-
-def _uncounted(session_id: str) -> JidoError:
-    return CorruptRowError(
-        f"{EVENTS.rows}: session {session_id!r} has events that {EVENTS.head} does not count; `repair` counts them",
-        reason="orphaned_events",
-        table=EVENTS.rows,
-        key=session_id,
-    )
-
-
-def _answer(events: Iterable[Event], stored: Mapping[str, Event | int]) -> list[Event]:
-    found = [(event, stored[event.id]) for event in events]
-    return [known if isinstance(known, Event) else rows.numbered(event, known) for event, known in found]
-
-
-# -- reading ------------------------------------------------------------------------------------------------------
-
-
-async def _get(db: Db, kind: Kind, cls: type[V], key: str) -> V:
-    given = {"id": checks.text(key, f"{kind.name}_id")}
-    found = await ask(db, statements.get(kind, db.schema, db.dialect), given)
-    if not found:
-        raise rows.missing(kind.name, key)
-    return _value(kind, cls, rows.named(kind, found[0]))
-
-
-A = TypeVar("A", Session, Run, Artifact)
-
-
-async def _list(db: Db, kind: Kind, cls: type[A], given: Mapping[str, Any], limit: int | None, offset: int) -> list[A]:
-    filters = frozenset("status" if name == "statuses" else name for name, value in given.items() if value is not None)
-    most, first = port.page(limit, offset)
-    if "agent_id" in filters:
-        checks.text(given["agent_id"], "agent_id")
-    statement = statements.rows_of(kind, filters, db.schema, db.dialect)
-    found = await ask(db, statement, {**given, "limit": most, "offset": first})
-    return [_value(kind, cls, rows.named(kind, row)) for row in found]
-
-
-def _value(kind: Kind, cls: type[A], row: Row) -> A:
-    return rows.decode(cls, kind.columns, row, kind.table)
-
-
-async def _running(db: Db, session_id: str) -> list[Row]:
-    found = await ask(db, statements.running(db.schema, db.dialect), {"session_id": session_id})
-    return [rows.named(RUN, row) for row in found]
-
-
-async def _events(db: Db, asked: Wished) -> list[Event]:
-    if asked.nothing:
-        return []
-    values: Row = {
-        "run_id": asked.run_id,
-        "type" if asked.types and len(asked.types) == 1 else "types": asked.types,
-        "since": None if asked.since is None else times.stored_time(asked.since, db.dialect),
-        "after": asked.after,
-        "before": asked.before,
-        "limit": asked.limit,
-    }
-    filters = frozenset(name for name, value in values.items() if value is not None)
-    if "type" in filters:
-        values["type"] = values["type"][0]
-    statement = statements.events(filters, db.schema, db.dialect)
-    return rows.events_of(await ask(db, statement, {**values, "session_id": asked.session_id}))

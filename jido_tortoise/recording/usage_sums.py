@@ -58,8 +58,9 @@ class _Sum:
 def group_of(row: Any) -> Group:
     """Make the group of a row of `query_statements.usage`."""
     provider, model, day, count, costed, cost, *sums = row
-    tokens = dict(zip(TOKENS, map(int, sums[: len(TOKENS)]), strict=True))
-    uncosted = dict(zip(TOKENS, map(int, sums[len(TOKENS) :]), strict=True))
+    # Of fewer kinds when they are not to be priced.
+    tokens = dict(zip(TOKENS, map(int, sums[: len(TOKENS)]), strict=False))
+    uncosted = dict(zip(TOKENS, map(int, sums[len(TOKENS) :]), strict=False))
     return Group(provider or UNKNOWN, model, day, count, costed, Decimal(str(cost)), tokens, uncosted)
 
 
@@ -135,7 +136,7 @@ def _add(one: _Sum, group: Group, pricing: Pricing) -> None:
     one.output_tokens += group.tokens["output_tokens"]
     one.total_tokens += group.tokens["total_tokens"]
     one.cost += group.cost_usd
-    computed = pricing.exact_cost(group.uncosted, group.provider, group.model)
+    computed = None if pricing is _NO_PRICES else pricing.exact_cost(group.uncosted, group.provider, group.model)
     one.cost += computed or 0
     one.mapped += group.costed if computed is None else group.run_count
     unmapped = group.uncosted if computed is None else {}

@@ -15,6 +15,7 @@ import pytest
 
 from jido_tortoise.cli import program
 from jido_tortoise_testing.postgres import fresh_database
+from tests.acceptance.terminals import on_terminal
 
 Run = Callable[..., tuple[int, str, str]]
 GOOGLE = "sqlite+aiosqlite:///google.db"
@@ -126,3 +127,16 @@ def test_an_import_loads_nothing_of_google(run: Run, db: str) -> None:
     command = [sys.executable, "-c", program, "adk", "import", "--from", GOOGLE, "--db", db]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stdout) == (0, "imported from schema v1: 2 sessions, 6 events, 3 states\n"), ran.stderr
+
+
+@pytest.mark.parametrize("with_rich", [True, False])
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+def test_a_terminal_sees_a_bar(run: Run, db: str, with_rich: bool) -> None:
+    """By rich when it is there, by hand when not."""
+    program = "from jido_tortoise.cli.program import main; raise SystemExit(main())"
+    if not with_rich:
+        program = "import sys; sys.modules['rich'] = sys.modules['rich.console'] = None; " + program
+    shown = on_terminal([sys.executable, "-c", program, "adk", "import", "--from", GOOGLE, "--db", db])
+    assert ("━" in shown) is with_rich
+    assert ("[########################] 2 of 2 sessions" in shown) is not with_rich
+    assert "imported from schema v1: 2 sessions, 6 events, 3 states" in shown

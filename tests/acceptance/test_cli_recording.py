@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import jido_tortoise as jt
 from jido_tortoise import seams
 from jido_tortoise.cli import output, program
 from jido_tortoise.recording import Event, SessionStore
@@ -124,7 +123,6 @@ def test_tail_follows(url: str, shown: int, capsys: pytest.CaptureFixture[str]) 
 def test_export_and_import(run: Run, url: str, tmp_path: Path) -> None:
     """Out of one database, into another, and again: what is there is refused, or passed over."""
     file, target = tmp_path / "sessions.jsonl", f"sqlite://{tmp_path / 'other.db'}"
-    asyncio.run(jt.upgrade({"connections": {"default": target}, "apps": jt.apps("recording")}))
     assert run("export", "--deleted", "--artifacts", "-o", file, "--db", url)[0] == 0
     assert run("export", "-o", file, "--db", url)[0] == 2
     code, out, _ = run("import", file, "--db", target)

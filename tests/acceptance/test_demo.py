@@ -26,6 +26,7 @@ from jido_tortoise.demo.run import OWN_TRANSCRIPTS, Plan, Report, run_demo, show
 from jido_tortoise.demo.transcripts import BadLine, Conversation
 from jido_tortoise.errors import InvalidInputError, JidoError, NotFoundError
 from jido_tortoise_testing.postgres import run_sql
+from tests.acceptance.terminals import on_terminal
 
 _ROOT = Path(__file__).parent.parent.parent
 #: 120 real conversations of tau-bench (github.com/sierra-research/tau-bench), which are not a part of this repository.
@@ -124,6 +125,7 @@ def test_the_demo_of_its_own_conversations_loses_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("measured")
 def test_it_runs_on_a_database_and_removes_its_agents(url: str) -> None:
     """In a database of somebody's it upgrades our tables first, says so, and takes its agents away again."""
     kept = demo("--db", url, "--keep", "--limit", "2")
@@ -312,6 +314,7 @@ def test_an_error_in_a_process_is_told_as_what_it_is(sqlite_url: str) -> None:
     assert caught.value.reason == "not_found"
 
 
+@pytest.mark.usefixtures("measured")
 def test_interrupted_it_ends_quietly_and_tidies_up(url: str, tmp_path: Path) -> None:
     """Ctrl-C reaches the demo and its process: no traceback, exit code 130, no agents left."""
     path = write_lines(tmp_path / "long.jsonl", *[{"messages": [{"n": n}] * 20} for n in range(2000)])
@@ -350,6 +353,7 @@ _BAD = {
 }
 
 
+@pytest.mark.usefixtures("measured")
 def test_bad_lines_are_named_skipped_and_counted(tmp_path: Path) -> None:
     """One bad line costs one line: it is told with file, line and reason; --strict makes it an exit code."""
     good = {"messages": [{"role": "user", "content": "hi"}]}
@@ -450,29 +454,11 @@ def test_a_terminal_sees_a_bar(with_rich: bool, tmp_path: Path) -> None:
     program = "from jido_tortoise.cli.program import main; raise SystemExit(main())"
     if not with_rich:
         program = "import sys; sys.modules['rich'] = sys.modules['rich.console'] = None; " + program
-    shown = _on_terminal([sys.executable, "-c", program, "demo", "--transcripts", str(path)])
+    shown = on_terminal([sys.executable, "-c", program, "demo", "--transcripts", str(path)])
     assert ("━" in shown) is with_rich
     assert ("[########################] 1 agents" in shown) is not with_rich
     assert "line 1: not JSON" in shown
     assert "1 agents with 1 entries are stored as the file has them" in shown
-
-
-def _on_terminal(command: list[str]) -> str:
-    import pty
-
-    terminal, ours = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=ours, stderr=ours, env=environment)
-    os.close(ours)
-    shown = b""
-    try:
-        while piece := os.read(terminal, 65536):
-            shown += piece
-    except OSError:  # Linux says so when the other end is closed
-        pass
-    os.close(terminal)
-    assert process.wait(30) == 0, shown.decode()
-    return shown.decode()
 
 
 def test_a_plan_is_a_value() -> None:

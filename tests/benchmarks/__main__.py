@@ -17,7 +17,18 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import adk, adk_service, appending, crowding, hibernating, importing, report, testing, walking
+from tests.benchmarks import (
+    adk,
+    adk_service,
+    appending,
+    crowding,
+    hibernating,
+    importing,
+    recorded,
+    report,
+    testing,
+    walking,
+)
 from tests.benchmarks.measure import Line
 from tests.benchmarks.places import Place, file_system, on_disk, postgres, postgres_server, sqlite
 from tests.benchmarks.setting import Size
@@ -35,6 +46,8 @@ _WHOLE: dict[str, Measure] = {
     "walk": walking.walk,
     "usual": appending.usual,
     "telemetry": appending.observed,
+    "recording-page": recorded.pages,
+    "recording-usage": recorded.usage,
     "adk-append": adk.append,
     "adk-large": adk.append_large,
     "adk-get": adk.get,

@@ -24,6 +24,7 @@ Dialect = Literal["sqlite", "postgres"]
 _APPS = {
     "jido_agents": {"models": ["jido_tortoise.agents.models"], "default_connection": "default"},
     "jido_adk": {"models": ["jido_tortoise.adk.models"], "default_connection": "default"},
+    "jido_recording": {"models": ["jido_tortoise.recording.models"], "default_connection": "default"},
     "bench": {"models": ["tests.benchmarks.models"], "default_connection": "default"},
 }
 #: File systems that lose everything with the power: an fsync costs nothing there.
@@ -165,7 +166,7 @@ async def _opened(name: str, dialect: Dialect, url: str, connection: Any) -> Asy
     async with TortoiseContext() as context:
         await context.init(config={"connections": {"default": connection}, "apps": _APPS})
         client = context.connections.get("default")
-        for family in ("agents", "adk"):
+        for family in ("agents", "adk", "recording"):
             await client.execute_script(ddl(family, dialect, version=1))
         await context.generate_schemas(safe=True)
         yield Place(name, dialect, url, client, TortoiseStorage())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
@@ -138,7 +138,7 @@ class WakesForAnything(InMemorySessionStore):
 class FollowsWhatIsThere(InMemorySessionStore):
     """Ends when all that is there was told."""
 
-    async def follow(self, session_id: str, *, after: int = 0, **filters: Any) -> AsyncIterator[Event]:
+    async def follow(self, session_id: str, *, after: int = 0, **filters: Any) -> AsyncGenerator[Event, None]:
         for one in await self.get_events(session_id, after=after, **filters):
             yield one
 

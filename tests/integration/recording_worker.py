@@ -18,7 +18,7 @@ from jido_tortoise.recording.manager import SessionManager
 from jido_tortoise.recording.providers import Answer, Request, Said
 
 #: Seconds that a run of this process is believed in.
-LEASE = 1.0
+LEASE = 60.0
 
 
 async def endless(request: Request) -> AsyncIterator[Said | Answer]:

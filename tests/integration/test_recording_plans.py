@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from jido_tortoise.journal.statements import Statement
-from jido_tortoise.recording import query_statements
+from jido_tortoise.recording import QueryAPI, SessionStore, query_statements
 from jido_tortoise.recording.filters import Filters
 from jido_tortoise.recording.query_statements import EVENT_ROWS, RUNS, SESSIONS, Searched
 from tests.conftest import Database, opened
-from tests.many_records import store_many
+from tests.integration.recorded import store_them
+from tests.many_records import RARE, store_many
 
 MOMENT = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
 
@@ -46,6 +49,7 @@ def pages(dialect: str) -> dict[str, tuple[Statement, dict[str, Any]]]:
         ("idx_asm_events_timesta", EVENT_ROWS, Filters(), "timestamp_desc", moment),
         ("asm_events_session", EVENT_ROWS, one, "sequence_asc", 1),
         ("asm_events_session typed", EVENT_ROWS, typed, "sequence_asc", None),
+        ("idx_asm_events_run_id", EVENT_ROWS, Filters().texts("run_ids", "run_7"), "sequence_asc", 1),
         ("idx_asm_events_correla", EVENT_ROWS, Filters().texts("correlation_id", "request-9"), "sequence_asc", None),
     ]
     return {name: asked(of, filters, order, dialect, place) for name, of, filters, order, place in asking}
@@ -61,10 +65,45 @@ async def test_w27_every_page_has_its_index_on_postgres(pg_url: str) -> None:
             assert "Seq Scan" not in json.dumps(plan), name
             assert name.split()[0] in json.dumps(plan), (name, plan)
             assert rows_read(plan) <= 110, (name, plan)
+        assert await by_index(database, ["all"] * 10 + ["rare-7"] * 10) == [0, 10]
+        await in_order(["rare-7", "all"])
         rare = asked(SESSIONS, Filters().tags(["rare-7"]), "updated_at_desc", "postgres")
         plan = await explained(database, *rare)
         assert "asm_sessions_tags" in json.dumps(plan)
-        assert rows_read(plan) <= 100
+        assert rows_read(plan) <= 500  # the first of the order, and those with the tag
+
+
+async def in_order(tags: list[str]) -> None:
+    """Walk through the sessions of a tag, and see that each comes once, in order, however they are found."""
+    for tag in tags:
+        found, cursor = [], None
+        while len(found) < 600:
+            page = await QueryAPI().search_sessions(tags=[tag], limit=7, cursor=cursor, order_by="created_at_asc")
+            found += [(session.created_at, session.id) for session in page.sessions]
+            cursor = page.cursor
+            if not page.has_more:
+                break
+        assert found == sorted(set(found))
+        assert len(found) == (RARE if tag != "all" else 602)
+
+
+async def by_index(database: Database, tags: list[str]) -> list[int]:
+    """Search by one tag after another; give how many searches have used the index on tags, by tag."""
+    used: list[int] = []
+    for tag, many in groupby(tags):
+        before = await scans(database)
+        for _ in many:
+            assert (await QueryAPI().search_sessions(tags=[tag], limit=5)).has_more
+        used.append(await scans(database) - before)
+    return used
+
+
+async def scans(database: Database) -> int:
+    """Give how often the index on tags was used."""
+    run = database.client.execute_query
+    await run("SELECT pg_stat_force_next_flush()")
+    _, found = await run("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'asm_sessions_tags'")
+    return int(found[0]["idx_scan"])
 
 
 async def explained(database: Database, statement: Statement, values: dict[str, Any]) -> dict[str, Any]:
@@ -93,3 +132,30 @@ async def test_w27_every_page_has_its_index_on_sqlite(sqlite_url: str) -> None:
             assert index in plan[0], (name, plan)
             assert not any("SCAN" in step and "INDEX" not in step for step in plan), (name, plan)
             assert not any("TEMP B-TREE FOR ORDER BY" in step for step in plan), (name, plan)
+
+
+async def test_w25_each_call_is_one_statement(pg_url: str) -> None:
+    """Whatever it adds up; and an export of a session of one page is one for each kind of rows, and for its head."""
+    query = QueryAPI()
+    calls: list[tuple[Callable[[], Awaitable[object]], int]] = [
+        (lambda: query.get_session_stats("s0"), 1),
+        (lambda: query.get_usage_summary(), 1),
+        (lambda: query.get_cost_summary(agent_id=["clerk", "other"]), 1),
+        (lambda: query.get_usage(since=MOMENT), 1),
+        (lambda: query.search_sessions(tags=["paid"], provider="codex"), 1),
+        (lambda: query.search_sessions(with_total=True), 2),
+        (lambda: query.search_events(session_ids=["s0", "s1"]), 1),
+        (lambda: query.count_events(), 1),
+        (lambda: query.count_events(types=[]), 0),
+        (lambda: query.export_session("s0"), 3),
+    ]
+    async with opened(pg_url, backend="postgres", families=("recording",)) as database:
+        await store_them(SessionStore())
+        await query.count_events()  # looks once whether the tables are there
+        seen: list[Any] = []
+        async with database.client.acquire_connection() as raw:
+            raw.add_query_logger(seen.append)
+        for number, (call, count) in enumerate(calls):
+            seen.clear()
+            await call()
+            assert len([record for record in seen if "SELECT" in record.query]) == count, number

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from jido_tortoise.errors import InvalidTransitionError
 from jido_tortoise.recording.manager import SessionManager
 from jido_tortoise.recording.pricing import Pricing
 from jido_tortoise.recording.providers import ScriptedProvider
+from jido_tortoise_testing.clocks import VirtualClock
 from tests.conftest import opened
 from tests.integration.recording_worker import LEASE
 
@@ -45,8 +47,8 @@ async def test_a_killed_run_is_found_and_recovered(db_url: str, backend: str) ->
         manager, other = SessionManager(pricing=_PRICES), SessionManager(pricing=_PRICES)
         assert await manager.recover_runs() == [], "its lease has not run out"
         assert (await manager.store.get_run(run_id)).status == "running"
-        await asyncio.sleep(LEASE)
-        found = await asyncio.gather(manager.recover_runs(), other.recover_runs())
+        with VirtualClock(datetime.now(UTC) + timedelta(seconds=LEASE + 1)).installed():
+            found = await asyncio.gather(manager.recover_runs(), other.recover_runs())
         assert [run.id for runs in found for run in runs] == [run_id]
 
         run = await manager.store.get_run(run_id)

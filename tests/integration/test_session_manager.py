@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ from jido_tortoise.recording.providers import (
 )
 from jido_tortoise.recording.redaction import Redactor
 from jido_tortoise.recording.store import SessionStore
+from jido_tortoise_testing.clocks import VirtualClock
 from jido_tortoise_testing.leases import is_frame, is_plumbing
 from tests.conftest import Database, opened
 from tests.integration.llm_server import anthropic_answer, llm_server, openai_answer
@@ -73,6 +75,12 @@ def _types(events: Any) -> list[str]:
 async def _only_run(store: Any, error: Any = None) -> Any:
     (run,) = await store.list_runs((await store.list_sessions())[0].id)
     return run
+
+
+def _begun() -> tuple[asyncio.Event, Any]:
+    """Give an event that is set when a run has said something, and the callback that sets it."""
+    begun = asyncio.Event()
+    return begun, lambda _: begun.set()
 
 
 async def test_run_once_records_all_of_it(store: Any) -> None:
@@ -132,9 +140,11 @@ async def test_a_run_without_an_answer_keeps_its_usage(how: str, store: Any) -> 
     session = await manager.start_session("a")
     await manager.activate_session(session.id)
     run = await manager.start_run(session.id, "hi")
-    task = asyncio.create_task(manager.execute_run(run.id, provider, time_limit=0.1 if how == "timeout" else None))
+    begun, heard = _begun()
+    limit = 0.3 if how == "timeout" else None
+    task = asyncio.create_task(manager.execute_run(run.id, provider, time_limit=limit, event_callback=heard))
     if how == "cancelled":
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(begun.wait(), 5)
         assert (await manager.cancel_run(run.id, reason="enough")).status == "cancelled"
     errors = {"failed": ProviderError, "cancelled": RunStoppedError, "timeout": ProviderUnavailableError}
     with pytest.raises(errors[how]):
@@ -162,7 +172,7 @@ async def test_cancelling_the_task_cancels_the_run(store: Any) -> None:
             closed.set()
 
     task = asyncio.create_task(SessionManager(store).run_once(slow, "hi"))
-    await asyncio.wait_for(begun.wait(), 2)
+    await asyncio.wait_for(begun.wait(), 5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -195,6 +205,93 @@ async def test_what_others_change_meanwhile_stays(store: Any) -> None:
     after = await store.get_session(session.id)
     assert (after.status, after.tags, after.is_deleted) == ("paused", ("new",), True)
     assert after.metadata["provider_sessions"] == {"during": {"provider_session_id": "conv-1", "model": "m-1"}}
+
+
+async def test_a_run_that_others_change_ends_upon_their_change(store: Any) -> None:
+    """What somebody has written into the run meanwhile is there after its end (W4)."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+
+    async def during(request: Request) -> AsyncIterator[Said | Answer]:
+        stored = await store.get_run(request.run_id)
+        await store.save_run(replace(stored, metadata={"note": "theirs"}))
+        yield _DONE
+
+    run = await manager.start_run(session.id, "hi", metadata={"note": "ours"})
+    await manager.execute_run(run.id, during)
+    ended = await store.get_run(run.id)
+    assert (ended.status, ended.metadata) == ("completed", {"note": "theirs"})
+    assert _types(await store.get_events(session.id)).count("run_completed") == 1
+
+
+async def test_changes_at_the_same_time_are_all_made(store: Any) -> None:
+    """Each upon what is stored then: no tag is lost; of several ends the first is the only one, told once (W4, W6)."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+
+    def tagged(number: int) -> Any:
+        return manager.update_session(session.id, lambda stored: stored.changed(tags=[*stored.tags, str(number)]))
+
+    await asyncio.gather(*(tagged(number) for number in range(5)))
+    assert sorted((await store.get_session(session.id)).tags) == ["0", "1", "2", "3", "4"]
+    run = await manager.start_run(session.id, "hi")
+    cancels = [manager.cancel_run(run.id) for _ in range(3)]
+    assert {each.status for each in await asyncio.gather(*cancels)} == {"cancelled"}
+    ends = [manager.complete_session(session.id), manager.cancel_session(session.id)]
+    found = await asyncio.gather(*ends, return_exceptions=True)
+    assert [type(each) for each in found].count(InvalidTransitionError) == 1
+    types = _types(await store.get_events(session.id))
+    assert types.count("run_cancelled") == 1
+    assert types.count("session_completed") + types.count("session_cancelled") == 1
+
+
+async def test_events_of_the_hosts_own(store: Any) -> None:
+    """Recorded without secrets; an approval is asked for with the end of the run."""
+    manager = SessionManager(store, redactor=Redactor())
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    run = await manager.start_run(session.id, "hi")
+    told = await manager.record(session.id, "message_streamed", {"content": f"key {_SECRET}"}, run_id=run.id)
+    assert (told.data, told.run_id, told.correlation_id) == ({"content": "key [REDACTED]"}, run.id, run.id)
+    assert (await manager.cancel_for_approval(run.id, "rm", policy_name="careful")).status == "cancelled"
+    changed = await manager.update_session(session.id, lambda stored: stored.changed(metadata={"key": _SECRET}))
+    assert changed.metadata == {"key": "[REDACTED]"}
+    events = await store.get_events(session.id)
+    assert _types(events)[-2:] == ["tool_approval_requested", "run_cancelled"]
+    assert events[-2].data == {"tool_name": "rm", "policy_name": "careful"}
+    before = await store.get_latest_sequence(session.id)
+    with pytest.raises(InvalidInputError):
+        await manager.record_all(session.id, [Said("message_sent"), Said("message_sent", None)])  # type: ignore[arg-type]
+    assert await store.get_latest_sequence(session.id) == before, "one bad event, and nothing is written"
+    both = await manager.record_all(session.id, [Said("error_occurred"), Said("error_recovered")])
+    assert [event.sequence_number for event in both] == [before + 1, before + 2]
+
+
+async def test_a_store_without_leases() -> None:
+    """It works, and a run that is ended elsewhere stops; nothing can be recovered."""
+
+    class Plain:
+        def __init__(self) -> None:
+            self.inner = InMemorySessionStore()
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("lease_run", "lost_runs"):
+                raise AttributeError(name)
+            return getattr(self.inner, name)
+
+    manager = SessionManager(Plain(), lease=0.15)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    run = await manager.start_run(session.id, "hi")
+    begun, heard = _begun()
+    task = asyncio.create_task(manager.execute_run(run.id, ScriptedProvider([_USED, 5.0, _DONE]), event_callback=heard))
+    await asyncio.wait_for(begun.wait(), 5)
+    await SessionManager(manager.store).cancel_run(run.id)
+    with pytest.raises(RunStoppedError):
+        await asyncio.wait_for(task, 5)
+    assert await manager.recover_runs() == []
 
 
 async def test_statuses_follow_their_machine(store: Any) -> None:
@@ -236,12 +333,21 @@ async def test_a_run_is_executed_once(store: Any) -> None:
     session = await manager.start_session("a")
     await manager.activate_session(session.id)
     first, second = [await manager.start_run(session.id, "hi") for _ in range(2)]
-    task = asyncio.create_task(manager.execute_run(first.id, ScriptedProvider([0.2, _DONE])))
-    await asyncio.sleep(0.05)
+    begun, heard = _begun()
+    go_on = asyncio.Event()
+
+    async def slow(request: Request) -> AsyncIterator[Said | Answer]:
+        yield Said("message_streamed", {"content": "x"})
+        await go_on.wait()
+        yield _DONE
+
+    task = asyncio.create_task(manager.execute_run(first.id, slow, event_callback=heard))
+    await asyncio.wait_for(begun.wait(), 5)
     with pytest.raises(ConflictError):
         await manager.execute_run(second.id, ScriptedProvider([_DONE]))
     with pytest.raises(ConflictError):
         await manager.execute_run(first.id, ScriptedProvider([_DONE]))
+    go_on.set()
     await task
     again = ScriptedProvider([_DONE])
     with pytest.raises(InvalidTransitionError):
@@ -293,7 +399,8 @@ async def test_secrets_are_gone_everywhere(store: Any) -> None:
     assert sum(event.facts["count"] for event in told if event.name == "event_redacted" and event.phase == "stop") >= 8
 
 
-async def test_telemetry_of_odd_and_unstorable_events(store: Any) -> None:
+@pytest.mark.parametrize("size", [1, 200], ids=["alone", "with others"])
+async def test_telemetry_of_odd_and_unstorable_events(size: int, store: Any) -> None:
     """Warnings, rejections and writes are told; an event that cannot be stored takes no other with it."""
     told: list[telemetry.Event] = []
     provider = ScriptedProvider(
@@ -308,7 +415,7 @@ async def test_telemetry_of_odd_and_unstorable_events(store: Any) -> None:
         ]
     )
     with telemetry.add_hook(told.append):
-        result = await SessionManager(store).run_once(provider, None)
+        result = await SessionManager(store, buffering=Buffering(size=size)).run_once(provider, None)
     events = {event.type: event for event in result.events}
     assert events["message_streamed"].metadata["_validation_warnings"] == ["content is missing"]
     assert events["message_received"].data["content"] == "NUL \0 and \ud800"
@@ -390,6 +497,36 @@ async def test_a_conversation_goes_on(store: Any) -> None:
             await once(native, "d", continuation=wrong)
     early = await manager.transcript(session.id)
     assert early == await manager.transcript(session.id, early)
+
+
+@_IN_MEMORY
+async def test_how_much_of_a_conversation_goes_on(store: Any) -> None:
+    """Bounded by events or by messages; calls of tools whose results are given go into the log."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    provider = ScriptedProvider(*([_DONE] for _ in range(8)))
+
+    async def asked(given: Any, **options: Any) -> list[Any]:
+        run = await manager.start_run(session.id, given)
+        await manager.execute_run(run.id, provider, continuation="replay", continuation_opts=options)
+        return [message.content or message.tool_output for message in provider.requests[-1].messages]
+
+    await asked({"messages": [{"role": "user", "content": n * "x"} for n in (1, 2, 3)]})
+    first, second, last = await store.get_events(session.id, type="message_sent")
+    await asyncio.sleep(0.002)
+    assert await asked(None, limit=second.sequence_number) == ["x", "xx"]
+    assert await asked(None, limit=0) == []
+    assert await asked("y", after=first.sequence_number, max_messages=1) == ["xxx", "y"]
+    assert await asked(None, since=last.timestamp) == ["y"]
+    assert await asked(None, max_tokens_approx=1) == ["xxx", "y"]
+    result = {"role": "tool", "tool_call_id": "c", "tool_name": "t", "content": "seen"}
+    assert await asked({"messages": [result]}, max_chars=1) == ["y", "seen"]
+    assert (await store.get_events(session.id, type="tool_call_completed"))[0].data["tool_output"] == "seen"
+    with pytest.raises(InvalidInputError, match="continuation_opts"):
+        await asked(None, most=1)
+    with pytest.raises(InvalidInputError, match=r"input\.messages\[0\]"):
+        await asked({"messages": ["hi"]})
 
 
 @pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
@@ -562,13 +699,25 @@ async def test_providers_that_break_the_rules(store: Any) -> None:
     async def wild(request: Request) -> AsyncIterator[Said | Answer]:
         yield {"type": "message_streamed"}  # type: ignore[misc]
 
-    for provider in (silent, wild):
+    async def torn(request: Request) -> AsyncIterator[Said | Answer]:
+        yield Said("message_streamed", {"content": "x"})
+        raise asyncio.CancelledError
+
+    for provider, reason in ((silent, "malformed_response"), (wild, "malformed_response"), (torn, "error")):
         with pytest.raises(ProviderError) as caught:
             await SessionManager(store).run_once(provider, None)
-        assert caught.value.reason == "provider_malformed_response"
+        assert caught.value.reason == f"provider_{reason}"
     with pytest.raises(InvalidInputError) as refused:
         await SessionManager(store).run_once(silent, None, required_capabilities=["tools"])
     assert refused.value.missing == ["tools"]
+
+    async def able(request: Request) -> AsyncIterator[Said | Answer]:
+        yield _DONE
+
+    able.capabilities = {"tools"}  # type: ignore[attr-defined]
+    wishes = {"required_capabilities": ["tools"], "optional_capabilities": ["tools", "vision"]}
+    result = await SessionManager(store).run_once(able, None, **wishes)
+    assert result.events[0].data == {"provider": "able", "missing_capabilities": ["vision"]}
 
 
 @_IN_MEMORY
@@ -590,11 +739,12 @@ async def test_a_run_that_is_taken_away_stops(store: Any) -> None:
     await here.activate_session(session.id)
     run = await here.start_run(session.id, "hi")
     provider = ScriptedProvider([_USED, 5.0, _DONE])
-    task = asyncio.create_task(here.execute_run(run.id, provider))
-    await asyncio.sleep(0.05)
+    begun, heard = _begun()
+    task = asyncio.create_task(here.execute_run(run.id, provider, event_callback=heard))
+    await asyncio.wait_for(begun.wait(), 5)
     await elsewhere.cancel_run(run.id, reason="from elsewhere")
     with pytest.raises(RunStoppedError) as caught:
-        await asyncio.wait_for(task, 2)
+        await asyncio.wait_for(task, 5)
     assert caught.value.reason == "run_cancelled"
     ended = await store.get_run(run.id)
     assert (ended.status, ended.cost_usd) == ("cancelled", 0.007)
@@ -602,33 +752,43 @@ async def test_a_run_that_is_taken_away_stops(store: Any) -> None:
 
 
 async def test_a_run_whose_lease_ran_out_is_recovered(store: Any) -> None:
-    """One recoverer ends it, with its usage; who executed it learns that it is lost."""
-    here = SessionManager(store, lease=0.2, pricing=_PRICES, buffering=Buffering(seconds=0.05))
+    """One recoverer ends it, with its usage; who executed it learns that it is lost, and adds what it has (W7)."""
+    here = SessionManager(store, lease=30, pricing=_PRICES, buffering=Buffering(size=1))
     other = SessionManager(store, pricing=_PRICES)
-    session = await here.start_session("a")
-    await here.activate_session(session.id)
-    run = await here.start_run(session.id, "hi")
-    silent = False
+    go_on, waits = asyncio.Semaphore(0), asyncio.Semaphore(0)
 
-    async def stuck(event: Event) -> None:
-        if silent and event.type == "message_streamed":
-            await asyncio.sleep(0.5)  # longer than the lease: no sign of life is given meanwhile
+    async def scripted(request: Request) -> AsyncIterator[Said | Answer]:
+        for _ in range(3):
+            waits.release()
+            await go_on.acquire()
+            yield _USED
+        await asyncio.sleep(5)
 
-    said = Said("message_streamed", {"content": "x"})
-    provider = ScriptedProvider([_USED, 0.4, said, 5.0, _DONE])
-    task = asyncio.create_task(here.execute_run(run.id, provider, event_callback=stuck))
-    await asyncio.sleep(0.3)
-    assert await other.recover_runs() == [], "it lives, and has said so"
-    silent = True
-    await asyncio.sleep(0.4)
-    recovered = [run for runs in await asyncio.gather(*(other.recover_runs() for _ in "ab")) for run in runs]
-    assert [(each.id, each.status, each.cost_usd) for each in recovered] == [(run.id, "failed", 0.007)]
-    with pytest.raises(RunStoppedError) as caught:
-        await asyncio.wait_for(task, 2)
+    async def next_one() -> None:
+        go_on.release()
+        await waits.acquire()
+        await asyncio.sleep(0.05)
+
+    with VirtualClock().installed() as clock:
+        session = await here.start_session("a")
+        await here.activate_session(session.id)
+        run = await here.start_run(session.id, "hi")
+        task = asyncio.create_task(here.execute_run(run.id, scripted))
+        await waits.acquire()
+        clock.shift(20)
+        await next_one()  # it wakes, and gives a sign of life
+        clock.shift(20)
+        assert await other.recover_runs() == [], "it lives, and has said so"
+        clock.shift(20)  # nothing wakes it meanwhile
+        recovered = [each for runs in await asyncio.gather(*(other.recover_runs() for _ in "ab")) for each in runs]
+        assert [(each.id, each.status, each.cost_usd) for each in recovered] == [(run.id, "failed", 0.007)]
+        go_on.release()
+        with pytest.raises(RunStoppedError) as caught:
+            await asyncio.wait_for(task, 3)
     assert caught.value.reason == "run_lost"
     ended = await store.get_run(run.id)
-    assert (ended.status, ended.error["code"], ended.cost_usd) == ("failed", "run_lost", 0.007)
-    assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "message_streamed"]
+    assert (ended.status, ended.error["code"], ended.cost_usd) == ("failed", "run_lost", 0.014)
+    assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "token_usage_updated"]
 
 
 async def test_what_may_be_given_as_a_store() -> None:

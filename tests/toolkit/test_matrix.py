@@ -19,6 +19,7 @@ from tests.toolkit.conftest import INI, PLUGIN, TIMEOUT, Host
 from tests.toolkit.test_postgres import _alive, _eventually
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.usefixtures("measured")
 
 _SHARED = """
 from tortoise import Tortoise

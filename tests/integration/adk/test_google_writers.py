@@ -16,7 +16,8 @@ from google.adk.sessions import Session
 from jido_tortoise.adk import TortoiseSessionService
 from jido_tortoise.adk.models import AdkEvent, AdkSession
 from jido_tortoise.database import resolve
-from jido_tortoise.errors import SchemaError, StorageTimeoutError
+from jido_tortoise.errors import SchemaError, StorageTimeoutError, StorageUnavailableError
+from jido_tortoise_testing.postgres import PostgresServer
 from tests.conftest import Database, opened
 
 WRITERS = 20
@@ -249,3 +250,22 @@ async def test_an_append_is_one_statement_on_postgres(database: Database, app: s
         seen.clear()
         await service.append_event(session, setting(**delta))
         assert len([sql for sql in seen if "pg_advisory_unlock_all" not in sql]) == 1
+
+
+async def test_the_server_restarts_between(own_pg_server: PostgresServer, own_pg_url: str, app: str) -> None:
+    """An append that meets the restart may be repeated with the session in hand, and is stored once."""
+    async with opened(own_pg_url, families=("adk",)):
+        service = TortoiseSessionService()
+        session = await made(service, app)
+        for n in range(3):
+            event = setting(**{f"k{n}": n})
+            if n == 1:
+                own_pg_server.restart()
+            for _ in range(10):
+                try:
+                    await service.append_event(session, event)
+                    break
+                except StorageUnavailableError:
+                    await asyncio.sleep(0.05)
+        assert len(session.events) == 3
+        assert await again(service, app) == session

@@ -101,7 +101,7 @@ class FollowChecks(StoreChecks):
         """First what is there after the number, then what others append, each once and in order (W12)."""
         await begun(store)
         await store.append_events(events(3))
-        async with aclosing(store.follow("s", after=1)) as following:  # type: ignore[type-var]
+        async with aclosing(store.follow("s", after=1)) as following:
             seen = await _take(following, 2)
             for n in range(4, 8):
                 await second.append_event(event(f"s-{n}"))
@@ -111,7 +111,7 @@ class FollowChecks(StoreChecks):
     async def test_follow_through_filters(self, store: SessionStoreLike) -> None:
         """Only what passes the filters, also when most does not."""
         await begun(store)
-        async with aclosing(store.follow("s", type=["run_started"], run_id="r")) as following:  # type: ignore[type-var]
+        async with aclosing(store.follow("s", type=["run_started"], run_id="r")) as following:
             waiting = asyncio.create_task(_take(following, 1))
             for n in range(5):
                 await store.append_event(event(str(n), run_id="r"))
@@ -125,7 +125,7 @@ class FollowChecks(StoreChecks):
         """More than one page is there at once, and nothing is left out or comes twice."""
         await begun(store)
         await store.append_events(events(1200))
-        async with aclosing(store.follow("s")) as following:  # type: ignore[type-var]
+        async with aclosing(store.follow("s")) as following:
             assert numbers(await _take(following, 1200)) == list(range(1, 1201))
 
     async def test_follow_ends_with_its_session(self, store: SessionStoreLike, second: SessionStoreLike) -> None:
