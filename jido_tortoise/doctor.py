@@ -12,11 +12,11 @@ from typing import Any, Literal
 from tortoise.context import require_context
 
 from jido_tortoise import seams
-from jido_tortoise.agents.models import JidoCheckpoint
 from jido_tortoise.database import Db, resolve
 from jido_tortoise.errors import SchemaError, StorageError
 from jido_tortoise.recording.listening import connections
 from jido_tortoise.schema import verify
+from jido_tortoise.schema.apps import registered_families
 from jido_tortoise.schema.execute import run
 from jido_tortoise.schema.locks import lock_file
 
@@ -68,7 +68,7 @@ async def examine(connection: str | None = None, schema: str | None = None) -> R
     Raises:
         ConfigError: There is no connection to look at.
     """
-    db = resolve(connection, JidoCheckpoint, schema=schema)
+    db = resolve(connection, registered_families()[0].model_classes()[0], schema=schema)
     findings = [*_packages(db), *_other_aliases(db)]
     try:
         findings.append(await _connection(db))

@@ -193,8 +193,9 @@ def add_state(parts: int, schema: str | None, dialect: Dialect) -> Statement:
 
 @lru_cache(maxsize=16)
 def set_updated(schema: str | None, dialect: Dialect) -> Statement:
-    """Set when a session was updated."""
-    return _finished(f"UPDATE {{schema}}adk_sessions SET updated_at = :after WHERE {_KEY_IS}", schema, dialect)
+    """Set when a session was updated, and what has no column."""
+    sql = f"UPDATE {{schema}}adk_sessions SET updated_at = :after, extra = :extra WHERE {_KEY_IS}"
+    return _finished(sql, schema, dialect)
 
 
 # -- parts --------------------------------------------------------------------------------------------------------

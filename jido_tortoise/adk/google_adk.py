@@ -129,12 +129,12 @@ class TortoiseSessionService(BaseSessionService):
         """
         key = session_key(app_name, user_id, (session_id or "").strip() or seams.new_id(""))
         try:
-            made, identity = await self._make(key, {} if state is None else state)
+            made = await self._make(key, {} if state is None else state)
         except errors.AlreadyExistsError as error:
             raise AlreadyExistsError(f"Session with id {key[2]} already exists.") from error
-        return _session(key, _apart(made.state), [], (identity, 0), made.last_update_time.timestamp())
+        return _session(key, _apart(made.state), [], (made.identity or 0, 0), made.last_update_time.timestamp())
 
-    async def _make(self, key: Key, state: Mapping[str, Any]) -> tuple[values.Session, int]:
+    async def _make(self, key: Key, state: Mapping[str, Any]) -> values.Session:
         try:
             return await self.store.make(key, state)
         except UnstorableError as error:

@@ -160,7 +160,7 @@ class Import:
                 more = Append(key=key, columns=_columns(some), now=updated, values=_NO_DELTA, must_exist=True)
                 await journal.append(inner, SESSIONS, more)
                 count += len(some)
-            moved = key_values(key) | {"after": updated}
+            moved = key_values(key) | {"after": updated, "extra": _exactly(row["update_time"])}
             await run(inner, care_statements.set_updated(db.schema, db.dialect), moved, write=True)
         self.done.sessions += 1
         self.done.events += count
@@ -186,6 +186,11 @@ class Import:
 
 
 _NO_DELTA = {"state": None, "extra": "{}"}
+
+
+def _exactly(updated: Any) -> str:
+    """Answer a session's `extra`: seconds, where the source has them, are finer than the column."""
+    return codec.dump_map({"last_update_time": updated} if isinstance(updated, float) else {})
 
 
 def _columns(some: list[EventRow]) -> list[tuple[Any, ...]]:

@@ -272,6 +272,7 @@ def decode_session(row: SessionRow, app_name: str, events: Sequence[Event]) -> S
         rev=row.rev,
         created_at=created,
         last_update_time=updated,
+        identity=row.identity,
     )
 
 

@@ -84,14 +84,12 @@ class AdkSessionStore(SessionPages, SessionCare):
             AlreadyExistsError: There is one with this id; nothing was written.
             UnstorableError: The state cannot be stored.
         """
-        return (
-            await self.make(
-                session_key(app_name, user_id, seams.new_id("") if session_id is None else session_id), state
-            )
-        )[0]
+        return await self.make(
+            session_key(app_name, user_id, seams.new_id("") if session_id is None else session_id), state
+        )
 
-    async def make(self, key: Key, state: Mapping[str, Any] | None) -> tuple[Session, int]:
-        """Make a session, see `create`, and answer with it what tells it from others under its key; 0 if it is gone."""
+    async def make(self, key: Key, state: Mapping[str, Any] | None) -> Session:
+        """Make a session under a key; see `create`."""
         deltas = routing.split(checks.string_map({} if state is None else state, "state"))
         values, followers = _deltas(deltas, "state")
         values["state"] = values["state"] or "{}"
@@ -110,8 +108,15 @@ class AdkSessionStore(SessionPages, SessionCare):
             ((*shared, identity),) = await run(db, statements.beside(db.schema, db.dialect), key_values(key))
         app, user = _states(shared, key[0], key[1])
         state = routing.merge(app, user, deltas.session)
-        made = Session(app_name=key[0], user_id=key[1], id=key[2], state=state, created_at=now, last_update_time=now)
-        return made, identity or 0
+        return Session(
+            app_name=key[0],
+            user_id=key[1],
+            id=key[2],
+            state=state,
+            created_at=now,
+            last_update_time=now,
+            identity=identity or 0,  # of none, when it has been deleted by now
+        )
 
     async def append_event(self, session: Session, event: Event, *, check_stale: bool = False) -> Session:
         """Store an event and the changes of state that come with it: all together or nothing.
@@ -121,7 +126,8 @@ class AdkSessionStore(SessionPages, SessionCare):
         Args:
             session: It names where to; neither it nor the event is changed.
             event: What to append; keys with `temp:` are left out of what is stored.
-            check_stale: Whether to refuse the append when others have appended since the session was read.
+            check_stale: Whether to refuse the append when others have appended since the session was read, or have
+                deleted it and made another one under its names.
 
         Returns:
             The session with the event. Its `rev` has moved on only when nobody else had appended.
@@ -138,8 +144,9 @@ class AdkSessionStore(SessionPages, SessionCare):
         with telemetry.operation("adk_append_event", session_id=key[2]) as span:
             db = await self.connected()
             row = rows.encode_event(event, db.dialect)
-            expected = session.rev if check_stale else None
-            rev = await self.append_row(db, key, row, event.actions.state_delta, expected=expected)
+            expected, identity = (session.rev, session.identity) if check_stale else (None, None)
+            delta = event.actions.state_delta
+            rev = await self.append_row(db, key, row, delta, expected=expected, identity=identity)
             span.set(rev=rev)
         return _after(session, event, rev)
 
@@ -377,6 +384,7 @@ def _after(session: Session, event: Event, rev: int) -> Session:
         rev=rev if rev == session.rev + 1 else session.rev,
         created_at=session.created_at,
         last_update_time=event.timestamp,
+        identity=session.identity,
     )
 
 
@@ -397,9 +405,11 @@ def _is_stale(request: Append, refused: Refused) -> bool:
 
 
 def _stale(request: Append, actual: int) -> ConflictError:
+    what = f"it is at revision {actual}, expected was {request.expected}"
+    if actual == request.expected:
+        what = "it is another session under its names"
     return ConflictError(
-        f"session {request.key} was modified in storage: it is at revision {actual}, expected was {request.expected};"
-        " get it again and repeat",
+        f"session {request.key} was modified in storage: {what}; get it again and repeat",
         reason="stale_session",
         key=request.key,
         expected=request.expected,

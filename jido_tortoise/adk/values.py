@@ -132,6 +132,8 @@ class Session:
     created_at: datetime = field(default_factory=times.now)
     #: The timestamp of the event that was appended last.
     last_update_time: datetime = field(default_factory=times.now)
+    #: What tells a stored session from others that its names have had before, or get later.
+    identity: int | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "events", tuple(self.events))

@@ -17,7 +17,7 @@ def add_to(commands: Any) -> None:
     """Add the commands of this group."""
     doctor = commands.add_parser(
         "doctor",
-        parents=[options.connected()],
+        parents=[options.connected(), options.families()],
         help="look at connection, tables, settings and versions, and say what to change",
         description="Look at everything that matters to us. Exit code 1: there is a problem; advice alone is 0.",
     )
@@ -40,8 +40,8 @@ def _doctor(given: argparse.Namespace) -> int:
 async def _examine(given: argparse.Namespace) -> Report:
     from jido_tortoise.doctor import examine
 
-    async with options.opened(given) as storage:
-        return await examine(storage.connection, storage.schema)
+    async with options.opened_any(given):
+        return await examine(given.connection, given.schema)
 
 
 def _print(report: Report) -> None:

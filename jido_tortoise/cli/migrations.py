@@ -18,9 +18,13 @@ def add_to(commands: Any) -> None:
     """Add the commands of this group."""
     group = commands.add_parser("migrations", help="the steps of our tables, and where Aerich finds them")
     actions = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    heads = actions.add_parser("heads", parents=[options.database()], help="show the newest step of each app")
+    heads = actions.add_parser(
+        "heads", parents=[options.database(), options.families()], help="show the newest step of each app"
+    )
     heads.set_defaults(run=_steps, only_last=True)
-    history = actions.add_parser("history", parents=[options.database()], help="show all steps of each app")
+    history = actions.add_parser(
+        "history", parents=[options.database(), options.families()], help="show all steps of each app"
+    )
     history.set_defaults(run=_steps, only_last=False)
     location = actions.add_parser(
         "location", parents=[options.common()], help="print the folder of the steps: Aerich's `location` for our apps"
@@ -61,7 +65,7 @@ async def _read(given: argparse.Namespace) -> list[list[dict[str, Any]]]:
     from jido_tortoise.schema.upgrade import own_connections
 
     try:
-        settings = options.settings_of(given)
+        settings = options.chosen_settings(given)
     except ConfigError as error:
         if error.reason != "no_config":
             raise

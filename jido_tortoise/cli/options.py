@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jido_tortoise.errors import ConfigError
+from jido_tortoise.errors import ConfigError, InvalidInputError
 
 if TYPE_CHECKING:
     from tortoise.models import Model
@@ -54,6 +54,19 @@ def connected() -> argparse.ArgumentParser:
     return parser
 
 
+def families() -> argparse.ArgumentParser:
+    """Build the option that says which of our tables a database without a config has."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--family",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --db: agents, adk or recording, as often as there are; agents when none is given",
+    )
+    return parser
+
+
 def moment(text: str) -> datetime:
     """Read an argument as a moment of ISO 8601; without a zone it is of this machine's."""
     return datetime.fromisoformat(text).astimezone()
@@ -82,6 +95,17 @@ def settings_of(options: argparse.Namespace, *families: str) -> dict[str, Any]:
     return read_config(name)
 
 
+def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Answer the Tortoise config of a command that takes `--family`; see `settings_of`.
+
+    Raises:
+        InvalidInputError: There is no such family, or the config says which there are.
+    """
+    if options.family and options.db is None:
+        raise InvalidInputError.at("--family", "--db beside it: a config says which it has", options.family)
+    return settings_of(options, *options.family)
+
+
 def _named(given: str | None) -> tuple[str, str]:
     """Answer the config's name, and the folder to import it from."""
     tool = _tool_section(Path("pyproject.toml"))
@@ -106,6 +130,17 @@ def _tool_section(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error}") from error
     sections = [tool.get(name) for name in ("aerich", "tortoise")]
     return next((one for one in sections if isinstance(one, dict) and "tortoise_orm" in one), {})
+
+
+@asynccontextmanager
+async def opened_any(options: argparse.Namespace) -> AsyncIterator[None]:
+    """Initialise Tortoise by the options for the block, whichever of our families it has.
+
+    Raises:
+        ConfigError: The config cannot be used, or names a SQLite file that is not there.
+    """
+    async with _initialised(options, chosen_settings(options)):
+        yield
 
 
 @asynccontextmanager
@@ -152,19 +187,21 @@ async def opened_recording(options: argparse.Namespace) -> AsyncIterator[QueryAP
 
 @asynccontextmanager
 async def _initialised(
-    options: argparse.Namespace, settings: dict[str, Any], model: type[Model]
+    options: argparse.Namespace, settings: dict[str, Any], *models: type[Model]
 ) -> AsyncIterator[None]:
     from tortoise.context import TortoiseContext
     from tortoise.exceptions import ConfigurationError
 
     from jido_tortoise.database import resolve
+    from jido_tortoise.schema.apps import registered_families
 
     async with TortoiseContext() as context:
         try:
             await context.init(config=settings)
         except (ConfigurationError, ImportError) as error:
             raise ConfigError(f"Tortoise cannot use this config: {error}") from error
-        refuse_missing_file(resolve(options.connection, model, schema=options.schema))
+        for model in models or [family.model_classes()[0] for family in registered_families()]:
+            refuse_missing_file(resolve(options.connection, model, schema=options.schema))
         yield
 
 

@@ -17,7 +17,7 @@ def add_to(commands: Any) -> None:
     """Add the commands of this group."""
     upgrade = commands.add_parser(
         "upgrade",
-        parents=[options.database()],
+        parents=[options.database(), options.families()],
         help="make or upgrade our tables, under a lock",
         description="Bring our tables to the newest version; several processes may do so at once, and one does it.",
     )
@@ -27,7 +27,7 @@ def add_to(commands: Any) -> None:
     upgrade.set_defaults(run=_upgrade)
     verify = commands.add_parser(
         "verify",
-        parents=[options.connected()],
+        parents=[options.connected(), options.families()],
         help="say whether our tables fit this version, and the cure when not",
         description="Compare our tables with what this version needs: columns, indexes, guards; exit code 1 when not.",
     )
@@ -37,7 +37,7 @@ def add_to(commands: Any) -> None:
 def _upgrade(given: argparse.Namespace) -> int:
     from jido_tortoise.schema import upgrade
 
-    settings = options.settings_of(given)
+    settings = options.chosen_settings(given)
     report = asyncio.run(
         upgrade(
             settings,
@@ -82,5 +82,5 @@ def _verify(given: argparse.Namespace) -> int:
 async def _check(given: argparse.Namespace) -> None:
     from jido_tortoise.schema import verify
 
-    async with options.opened(given) as storage:
-        await verify(storage.connection, storage.schema)
+    async with options.opened_any(given):
+        await verify(given.connection, given.schema)

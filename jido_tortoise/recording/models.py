@@ -141,7 +141,8 @@ class AsmEvent(_Checked):
         unique_together = (("session_id", "sequence_number"),)
         indexes = (
             ("session_id", "type", "sequence_number"),
-            ("session_id", "run_id", "sequence_number"),
+            # A run is of one session: who knows the run needs no session to find its events.
+            ("run_id", "sequence_number", "id"),
             ("correlation_id", "sequence_number", "id"),
             ("provider", "sequence_number", "id"),
             ("timestamp", "id"),

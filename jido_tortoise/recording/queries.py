@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import NoneType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jido_tortoise import checks, codec, cursors, telemetry, times
@@ -399,7 +400,15 @@ class _Asked:
         if self.order_by == _BY_TOKENS:
             words = f"None: the order {_BY_TOKENS} has no pages"
             raise InvalidInputError.at("cursor", words, cursor, reason="invalid_cursor")
-        return cursors.place_of(cursor, self.bound, path="cursor")
+        place = cursors.place_of(cursor, self.bound, path="cursor")
+        kinds = [
+            str if self.of.orders[self.order_by].type == "timestamptz" else int,
+            str,
+            int if self.with_total else NoneType,
+        ]
+        if [*map(type, place)] != kinds:
+            raise InvalidInputError.at("cursor", "a cursor of ours", cursor, reason="invalid_cursor")
+        return place
 
 
 class _Found(NamedTuple, Generic[V]):

@@ -17,28 +17,26 @@ from jido_tortoise.schema.guards import (
 from jido_tortoise.schema.steps import Family, Guard, Step, all_of
 
 _STATE_1 = (
-    "eJztXGtv2zYU/SuCvqwDvKBwl8fWT07qth7yKBJvLVoUBC1dW5wlyiWpPNb1v4/Uw3pakBQvVhJ+Sy7voeVzJIr3XMnfzb+J7SMGls9s"
-    "Qhd7I+6NmCBzbAnzd+O7SbEH8o+6tIFh4tWqnKQGBJ65IR5zD+EYwUPIjAsWfcocuxxkyAZuMbISxKcySgPXVUHfkolqOjnLRwcLg3Bj"
-    "Sf0bavhzQzhgrKd9bdjgggDbuCHCUWOEGRw4lxPuqc8MKPkWABL+AuQgkzN++SrDhNpwC1z9+8Vcwp0pg1/MGIiIraAWAyxnRjj8vjIW"
-    "5lRHWRCivqq5V0s0J+DaOTKjKcM4EnerMHbiYPY2zFRfeoYs3w08mmav7oQjjyZJl5yo6AIoMHUIGRoVcTHtSSj64jIgWADrb2ynARvm"
-    "OHBFhvYZSmMmQucXU3Q1niJkNhEqDlk+VSITKnj4/T18i1ygC+HIf4f7+z+iD0qJiNLUJ/41ujx5P7p8IbN+Vh/py3MlOpPO46FhNPYj"
-    "nAQLHE0TqpgynRexKeN5VCfmY17XxCcpKfPpWf+YqU+pjs/6FjSnCE1xI4rV2tSC3zh9OyvH02dXfqIAKiKiWtBcxOmTuRHdszsBiJN/"
-    "Krg+JosJFdVs52AFquXRP8ZTe6EO4pffhsNXrw6HL18dHO3/eni4f/TySOaGR1weOqzR43jybnI+zSuhAoWz3QFryQMPcQcP9w9anfBl"
-    "qF5jmp30XMjEBaAZtpZA221KylDNejvWGczLjE/hdsNSU4A9CbZryJ2OP4Wrhsf5NzfL6Yuz0aeQbu8uHjm9OH+XpGc0ODm9OC5Q74HA"
-    "andecab7NljVxGdBBdZtYgnjX8Ml/DEu9TXs/3F1cV7PfpFoRY7PxYKFs4QThEGJJwLWihaW/VzFmlfkjRwRxIMNq34OWZQlhu4lfzwt"
-    "caaTs/HVdHT2IafQm9F0rEaGuWsjib44KKi2nsT4OJm+N9S/xueL83FRyHXe9LOpjgkHwkfUv0HYznKShJNQTubYCOkgcx65BZl7trN9"
-    "7CorU2m+zJgdKqD2BDeY2ag04g/9TbnlIW/oFSOYyjugHbOpjrNsBI6vZfVj1puFUc6gqVMIKr27TTh1wIimUB4hdt3EBeQD48YhlmNg"
-    "BgahHJhyCzG1E+dwYMwCYVAJZkawUme53cVVLLqHHGQGtQDRwJvJlK8l2zGfn5SSJVzZmExNlMpkyTADF4vNxzJIjcsV86+JHcVq0tSF"
-    "zwX2Vtnghnztge7cA23rZ9zLx+jbTf0Bqovc5dDmVpsD6g1V7261uRJyV42EvomqOwlPgeKKu3VzC7YCrI3YzkZsa3dEOyP/izOinap+"
-    "6cEtBzyMZCWmbqEtV6gSVi9QnReobFXY9IacxehbcsP2c7FSb96ALiI15Rsp759/dhlQs949UxmDpt6Z3AvfzzlTExR9s608WlfwxAQW"
-    "Aa+ytOQIKz9VF+dvHM+ZV5tmKES1O7Vzd0oX1g/ZB08uoeYPHSQIzXEzjgldBRVNt5oaYo24VwHRs7v37usHPxBtlUghWoptSgGM+VXl"
-    "w2Yl1ggthPY4nq4eImBUMh3QinWqzt/I47S30dnbEP4SKAq4LNJaXRMFnL4stmv95Qq1Ni3VPFL3VHvdUwVJYReRszj9gFqfFdbW8YPU"
-    "nAllqNP+rhKt72jbfexaIuR2ocLjeuv6eMMuLwsq6DFXqMd3LdQI8ebiz+PTsfHhcnwyuZrEoqwXs3Awz/LleHRafHAErkn7ZmEWpbfS"
-    "nbfSLmAub8uzVq+o5kB6tW+02secyeKPuG23TkWs3j71bfvUv/7kVdRrMet7lEnWoGmfMmkthoiuvcpkkuY9yHVDI368v9AjlGxQEbeV"
-    "qjOqo9W/BJJ5mSbqUWKmps90r3QLcvctyKzmTfnOYnRrTLcf+8JxeYVpQXclWO/KGhGvWyt9q7ipgNt2/d8MRqux3UYXXlQt/DUNlhig"
-    "ddCv/+9cnEdROGZlztcobWTOI7XMvZZZ/8rDc1BZu9oP7Gr31oK7il+8NBtZcevsQUtLDiUveN7PmwufTwKmXiUAbDmJV/cTj3+b47Xh"
-    "YRuyv74RvVxABG/5asFGD60/D5c/N0/NxVysz6N2K1cJqpevzk25OWGddShjtRD3eIkyoFCxCtUJkGI08Z2J1xXvs9gk64r3Wcg8913X"
-    "v+n69EMZrSvfvqm90+Lrx3/uaCyO"
+    "eJztXFtv2zYU/iuCXpYBXlG4S9OtT07qth7SpIi9tWgQELR0bHGWKJekclmX/z5SF1s3C5LixXLCN/vwfJT8HYrk+Q7lH+bfxPYRA8tnNqHzFwPu"
+    "DZggM2wJ83fjh0mxB/JDlVvPMPFyWXRSDQJP3RCPuYdwjOAhZMoFi64ywy4HabKBW4wsBfGptNLAdZXRt6Sj6k728sXBwiDcWFD/hhr+zBAOGKtu"
+    "3xo2uCDANm6IcFQbYQYHzmWHL9Q1A0q+B4CEPwfZyGSPl1fSTKgNt8DV10tzAXemNF6aMRARW0EtBlj2jHD4e6Ut9Cm3siBEXam+lws0I+DaGTKj"
+    "LkM7EnfL0HbiYPY+9FQ/eoos3w08uvZe3glH3k3iLjlR1jlQYOoWUjQq4mLaE1P0w6VBsABWv9heG2yY4cAVKdqnaG0zETo7n6DxcIKQWSdQscny"
+    "qQoyoYKHv9/Dt8gFOheO/No/PLyPLrQmInJTV/xrcHHycXBxIL1+Vpf05ViJRtJZ3NSP2u7DTrDAUTdhFNdMZ4NYl/EsqhXzMa8r4hOXNfPrUb/P"
+    "1K+pjkd9A5rXCE1xLYrV3NSA39h9OzPH02dXXlEAFRFRDWjO4/RgrkX39E4A4uSfEq6PyXxERTnbGViOann3+zi05+omfvmt33/16qj/8tXrN4e/"
+    "Hh0dvnn5RvqGd1xsOqqIx/How+hsko2EMuRGuwPWggce4g7uH75uNOCLUD3H1Bv0XEjHOaApthZAm21KilDNejPWGcyKjE/gdsNUk4M9CbYryJ0M"
+    "v4azhsf5dzfN6cGnwdeQbu8ubjk9P/uQuKdicHJ6fpyj3gOB1e68ZKT7NljlxKdBOdZtYgnjX8MlfB+n+gr2/xifn1WznydakeNzMWdhL2EHoVHi"
+    "iYBVRHPTfiZjzUbknWwRxIMNs34GmQ9LDH2RfHhawZmMPg3Hk8Gnz5kIvRtMhqqln3k2EuvB61zUVp0YX0aTj4b6anw7PxvmA7nym3wz1T3hQPiI"
+    "+jcI22lOEnNiyoQ5FkJahDmL3EKYO7az3fcoK1FptkiJHcqg9gQ3mNmo0OL3/U2+xSav7+UtmMoV0I7ZVPdZFAKH1zL7MavFwsinV1cpBOXeXiac"
+    "OGBEXSiNELtuogLynnHjEMsxMAODUA5MqYWY2oly2DOmgTCoBDMjWKpRbrdRFfPqIQfpQS1ANPCm0uWqIDtm/ZNUsoBLyYslzb2UMukzBi4Wm+8h"
+    "5bxk/jWxI1uFm3rgucDeMm3c4K+1z51rn011jAfpF11bzB8hq8g8Dk2W2AxQb6Q6t8RmUsddFRC6FlRdQXgKFJes1vWl1xKwFmBbC7CNVRGtiPwv"
+    "iohWqLoVD2454GEkMzC1hDacoQpYPUG1nqDSWWHdBTmN0UtyzbJzPlOvX3jOIzXlGynvnm52EVCzWjVTHr26mpncCz9MMVMd5PWyrRypy2lhAouA"
+    "l52xky2seJou9t/YnhGvNvWQs2p1aufqlE6sH7P+nTxC9Q8bJAjNcT2OCV0GJcW2ihxihXhQAtGx1Xv3+YMfiKaRWEN0KLYZCmDML0sfNkdihdCB"
+    "0BrH042HCBiVTAe0ZJ6q0jeyOK1ttNY2hL8AigIuk7RGz0QOpx+L7Up/mUStSUk1i9Q11U7XVEFS2CbIaZw+mNblCGvp+FFyzoQy1Gp/V4rWK9p2"
+    "j1tLhNwulGhc710fb9jlpUG5eMwUav+ehYpAvDv/8/h0aHy+GJ6MxqM4KKvJLGzMsnwxHJzmD47ANWleLEyj9Fa69VbaBczlsjxt9GpqBqRn+1qz"
+    "fcyZTP6I23TrlMfq7VPXtk/dq0+Oo1qLWV2jTLx6deuUSWkxRLStVSad1K9Brgoa8bH+XI1QskFFXFYq9yi3lv8DSOolmqhGiZnqPlW90iXI3Zcg"
+    "0zGvy3cao0tjuvzYFY6LM0wDukvBeldWi3hdWulaxk0F3Dar/6YwOhrbLXThednEX1FgiQE6Dvq1/50HZy8Sx3SYszlKkzBnkTrMnQ6z/neH5xBl"
+    "rWo/sqrdWQluHL94adaS4lbevYaSHEpe8HyYNheeTwKmXiUAbDmJVvcTj/+T463hYRvS/7oRvVxABG/4asFGDa07h8ufm6bmYi5W46jZzFWA6umr"
+    "dVFuRljrOBSxOhAPeIkyoFAyC1UFYI3RxLcmXme8z2KTrDPeZxHmme+6/k3b0w9FtM58uxbtnSZf9/8Bk8spKw=="
 )
 
 _SESSIONS_INDEXES = (
@@ -63,8 +61,8 @@ _RUNS_INDEXES = (
 _EVENTS_INDEXES = (
     'CREATE INDEX IF NOT EXISTS "idx_asm_events_session_b88a4f"'
     ' ON {schema}"asm_events" ("session_id", "type", "sequence_number")',
-    'CREATE INDEX IF NOT EXISTS "idx_asm_events_session_73a6e4"'
-    ' ON {schema}"asm_events" ("session_id", "run_id", "sequence_number")',
+    'CREATE INDEX IF NOT EXISTS "idx_asm_events_run_id_7173bf"'
+    ' ON {schema}"asm_events" ("run_id", "sequence_number", "id")',
     'CREATE INDEX IF NOT EXISTS "idx_asm_events_correla_637f38"'
     ' ON {schema}"asm_events" ("correlation_id", "sequence_number", "id")',
     'CREATE INDEX IF NOT EXISTS "idx_asm_events_provide_56e24c"'

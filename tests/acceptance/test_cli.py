@@ -363,6 +363,33 @@ def test_upgrade_makes_what_verify_asks_for(url: str, run: Any, run_json: Any) -
     assert run_json("verify", "--db", url) == {"ok": True}
 
 
+def test_a_database_of_other_families(url: str, run: Any, run_json: Any) -> None:
+    """A database that is named by --db has those that `--family` names, of which agents need be none."""
+    chosen = ("--family", "adk", "--family", "recording", "--db", url)
+    assert [one["app"] for one in run_json("upgrade", *chosen)["apps"]] == ["jido_adk", "jido_recording"]
+    assert run_json("verify", *chosen) == {"ok": True}
+    assert findings(run_json("doctor", *chosen))["our tables"]["level"] == "ok"
+    assert {one["app"] for one in run_json("migrations", "heads", *chosen)["steps"]} == {"jido_adk", "jido_recording"}
+    assert run_json("adk", "list", "shop", "--db", url)["sessions"] == []
+    assert run("verify", "--db", url)[0] == 1  # the agents' are not there
+
+
+def test_a_config_of_another_family(sqlite_url: str, run: Any, tmp_path: Path) -> None:
+    """It says itself which it has; `verify` and `doctor` ask for no other."""
+    config = f'{{"connections": {{"default": {sqlite_url!r}}}, "apps": jido_tortoise.apps("adk")}}'
+    (tmp_path / "adk_settings.py").write_text(f"import jido_tortoise\nCONFIG = {config}\n")
+    chosen = ("-c", "adk_settings.CONFIG")
+    assert run("upgrade", *chosen)[1] == "jido_adk (default): 2 steps done\n"
+    assert run("verify", *chosen)[0] == 0
+    assert run("doctor", *chosen)[0] == 0
+    execute(sqlite_url, "DROP TABLE adk_app_states")
+    assert "there is no table adk_app_states" in run("verify", *chosen)[2]
+    assert run("doctor", *chosen)[0] == 1
+    for wrong in ((*chosen, "--family", "adk"), ("--db", sqlite_url, "--family", "nonsense")):
+        code, _, errors = run("verify", *wrong)
+        assert (code, "family" in errors) == (2, True)
+
+
 def test_upgrade_can_use_a_schema_of_its_own(pg_url: str, run: Any, run_json: Any) -> None:
     """Beside a host's tables in public; the other commands look there too."""
     assert run("upgrade", "--db", pg_url, "--schema", "jido")[1] == "jido_agents (default, schema jido): 2 steps done\n"

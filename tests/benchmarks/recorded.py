@@ -26,22 +26,22 @@ _SMALL = "small"
 async def pages(place: Place, size: Size) -> list[Line]:
     """Pages of 50 and 100 over 100,000 sessions and 5,000,000 events, and over a twentieth of them."""
     rounds, small = size.times(100), max(_LEAST, size.of(_SESSIONS) // _SMALLER)
-    large = max(2 * small, size.of(_SESSIONS))
+    large, events = max(2 * small, size.of(_SESSIONS)), size.of(_EVENTS)
     if place.dialect == "postgres":
         await place.client.execute_script(ddl("recording", "postgres", version=1, schema=_SMALL))
-        await _fill(place, small, _SMALL)
-        await _fill(place, large)
+        await _fill(place, small, events, _SMALL)
+        await _fill(place, large, events)
         await place.settle()
         asked = {**await _asked(QueryAPI(schema=_SMALL), small, "small"), **await _asked(QueryAPI(), large, "large")}
         samples: Samples = await interleaved(asked, rounds)
         whole = await _read_whole(place, asked)
         lines = [counted("search page, tables read whole", place.name, whole, 0)]
     else:
-        await _fill(place, small)
+        await _fill(place, small, events)
         await place.settle()
         before = await interleaved(await _asked(QueryAPI(), small, "small"), rounds)
         await place.run("DELETE FROM asm_sessions")
-        await _fill(place, large)
+        await _fill(place, large, events)
         await place.settle()
         samples, lines = before | await interleaved(await _asked(QueryAPI(), large, "large"), rounds), []
     works = [name.removeprefix("large ") for name in samples if name.startswith("large ")]
@@ -57,12 +57,12 @@ def _bound(place: Place, name: str) -> float | None:
     return None if place.dialect == "sqlite" and name == "sessions by tag" else place.bound(1.5)
 
 
-async def _fill(place: Place, sessions: int, schema: str | None = None) -> None:
+async def _fill(place: Place, sessions: int, events: int, schema: str | None = None) -> None:
     async with place.client.acquire_connection() as raw:
         run: Callable[[str], Awaitable[object]] = raw.execute
         if place.dialect == "postgres":
             await run("SET session_replication_role = replica")  # or a million keys are looked up, one by one
-        await store_many(run, place.dialect, sessions, _EVENTS, "" if schema is None else f"{schema}.")
+        await store_many(run, place.dialect, sessions, events, "" if schema is None else f"{schema}.")
         if place.dialect == "postgres":
             await run("RESET session_replication_role")
 

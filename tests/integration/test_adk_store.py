@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -307,6 +308,24 @@ async def test_stale_on_request() -> None:
     with pytest.raises(ConflictError):  # a copy that lacks an event stays stale
         await store.append_event(third, said("z"), check_stale=True)
     await store.append_event(await got(), said("z"), check_stale=True)
+
+
+async def test_a_copy_of_a_session_made_anew_is_stale() -> None:
+    """Also when the one under its names has come just as far; nothing of it is written."""
+    gone = await store.append_event(await made(), said("x"))
+    read = await got()
+    await store.delete(**WHO, session_id="s")
+    anew = await store.append_event(await made(), said("y"))
+    for copy in (gone, read, replace(gone, state={})):
+        with pytest.raises(ConflictError, match="another session under its names") as caught:
+            await store.append_event(copy, said("z", delta={"app:a": 1}), check_stale=True)
+        assert caught.value.reason == "stale_session"
+    assert await got() == anew
+    listed = (await store.list(**WHO), (await store.page_sessions(**WHO)).items)
+    for (same,) in listed:
+        anew = await store.append_event(replace(same, rev=anew.rev), said("z"), check_stale=True)
+    # One that the host has made says nothing but its revision.
+    await store.append_event(Session(**WHO, id="s", rev=3), said("z"), check_stale=True)
 
 
 # -- what is shared, and what values survive ----------------------------------------------------------------------

@@ -49,6 +49,7 @@ def pages(dialect: str) -> dict[str, tuple[Statement, dict[str, Any]]]:
         ("idx_asm_events_timesta", EVENT_ROWS, Filters(), "timestamp_desc", moment),
         ("asm_events_session", EVENT_ROWS, one, "sequence_asc", 1),
         ("asm_events_session typed", EVENT_ROWS, typed, "sequence_asc", None),
+        ("idx_asm_events_run_id", EVENT_ROWS, Filters().texts("run_ids", "run_7"), "sequence_asc", 1),
         ("idx_asm_events_correla", EVENT_ROWS, Filters().texts("correlation_id", "request-9"), "sequence_asc", None),
     ]
     return {name: asked(of, filters, order, dialect, place) for name, of, filters, order, place in asking}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from jido_tortoise import cursors
 from jido_tortoise.errors import CorruptRowError, InvalidInputError, NotFoundError
 from jido_tortoise.recording import Event, QueryAPI, Session, SessionStore
 from jido_tortoise.recording.pricing import Pricing
@@ -148,6 +149,21 @@ async def test_a_cursor_serves_its_own_list_alone(query: QueryAPI) -> None:
     for call in others:
         error = await refused(call)
         assert (error.reason, error.path) == ("invalid_cursor", "cursor")
+
+
+async def test_a_forged_cursor_is_refused(query: QueryAPI) -> None:
+    """Whoever makes the seal too gets no further than to what is no place of the order."""
+    bound = ["sessions", "created_at_asc", {"live": True}, False]
+    for place in (
+        [5, "s0", None],
+        ["noon", "s0"],
+        ["2026-01-01", 7, None],
+        [None, "s0", None],
+        [at(0).isoformat(), "s0", 9],
+    ):
+        forged = cursors.cursor_at(place, bound)
+        error = await refused(query.search_sessions(order_by="created_at_asc", cursor=forged))
+        assert error.reason == "invalid_cursor"
 
 
 async def test_bad_filters_are_refused(query: QueryAPI) -> None:

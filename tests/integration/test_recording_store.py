@@ -20,8 +20,9 @@ from jido_tortoise.errors import (
     InvalidInputError,
     NotFoundError,
 )
-from jido_tortoise.recording import Event, Run, Session, SessionStore
+from jido_tortoise.recording import Event, Run, Session, SessionStore, statements
 from jido_tortoise.recording.models import AsmEvent, AsmSession, AsmSessionSequence
+from jido_tortoise.recording.statements import RUN, SESSION
 from jido_tortoise.schema import ddl
 from tests.conftest import Database, opened
 from tests.integration.test_costs import sent
@@ -245,3 +246,34 @@ async def test_a_host_without_the_family_is_told(sqlite_url: str) -> None:
         # Which app a model belongs to is known to the process: another test may have set it.
         with pytest.raises(AppNotRegisteredError, match="AsmSession is in no app"):
             await SessionStore().list_sessions()
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+async def test_w27_reads_use_their_indexes(recording_db: Database, store: SessionStore) -> None:
+    """No read of the store looks through a whole table: events by type or run, sessions, runs (W27)."""
+    await recording_db.client.execute_script("""
+        INSERT INTO asm_sessions SELECT 's' || n, 'a' || n % 50, CASE n % 100 WHEN 0 THEN 'active' ELSE 'completed' END,
+            NULL, '{}', '{}', '[]', now(), now(), NULL, 1 FROM generate_series(1, 3000) AS n;
+        INSERT INTO asm_runs SELECT 'r' || n, 's' || n, CASE n % 100 WHEN 0 THEN 'running' ELSE 'completed' END,
+            NULL, NULL, NULL, '{}', 0, '{}', now(), NULL, 'p', '{}', NULL, 1, NULL, NULL
+            FROM generate_series(1, 3000) AS n;
+        INSERT INTO asm_events SELECT 'e' || n, 'type' || n % 20, now(), 's' || n % 10, 'r' || n % 400, n, '{}', '{}', 1
+            FROM generate_series(1, 20000) AS n;
+        ANALYZE asm_sessions; ANALYZE asm_runs; ANALYZE asm_events;
+    """)
+    given = {"session_id": "s1", "type": "type1", "run_id": "r1", "after": 19_000, "limit": 10, "offset": 0}
+    given |= {"statuses": ["active"], "agent_id": "a7"}
+    reads = [
+        *(
+            statements.events(frozenset(names), None, "postgres")
+            for names in (["after"], ["type", "limit"], ["run_id"])
+        ),
+        *(statements.rows_of(SESSION, frozenset([name]), None, "postgres") for name in ("status", "agent_id")),
+        statements.rows_of(RUN, frozenset(["session_id"]), None, "postgres"),
+        statements.running(None, "postgres"),
+    ]
+    for read in reads:
+        rows = await recording_db.client.execute_query(f"EXPLAIN {read.sql}", read.args(given))
+        plan = "\n".join(row[0] for row in rows[1])
+        assert "Index" in plan, plan
+        assert "Seq Scan" not in plan, plan

@@ -110,7 +110,7 @@ class Migration(migrations.Migration):
                 "unique_together": (("session_id", "sequence_number"),),
                 "indexes": [
                     ("session_id", "type", "sequence_number"),
-                    ("session_id", "run_id", "sequence_number"),
+                    ("run_id", "sequence_number", "id"),
                     ("correlation_id", "sequence_number", "id"),
                     ("provider", "sequence_number", "id"),
                     ("timestamp", "id"),

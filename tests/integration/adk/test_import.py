@@ -161,11 +161,15 @@ async def test_schema_v0(
 
 
 async def test_the_layout_of_the_sqlite_service(adk_db: Database, tmp_path: Path) -> None:
-    """Times are seconds there."""
+    """Times are seconds there, finer than a column of ours."""
     service = SqliteSessionService(str(tmp_path / "lite.db"))
     await _fill(service)
+    finest = _event(3)
+    finest.timestamp = 1_700_000_009.1234567
+    session = await service.get_session(app_name="shop", user_id="bob", session_id="s of bob")
+    await service.append_event(session, finest)
     done = await _imported(f"sqlite:///{tmp_path / 'lite.db'}")
-    assert (done.sessions, done.events, done.bad_rows) == (4, 9, 0)
+    assert (done.sessions, done.events, done.bad_rows) == (4, 10, 0)
     mine = await TortoiseSessionService().get_session(app_name="shop", user_id="bob", session_id="s of bob")
     theirs = await service.get_session(app_name="shop", user_id="bob", session_id="s of bob")
     assert mine is not None
