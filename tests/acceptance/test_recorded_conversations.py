@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from jido_tortoise.demo.run import OWN_TRANSCRIPTS
-from jido_tortoise.recording import Event, QueryAPI, Run, Session, SessionStore, import_sessions
+from jido_tortoise.recording import (
+    Event,
+    Maintenance,
+    QueryAPI,
+    RetentionPolicy,
+    Run,
+    Session,
+    SessionStore,
+    import_sessions,
+)
 from tests.conftest import opened
 
 _ROOT = Path(__file__).parent.parent.parent
@@ -84,6 +93,7 @@ async def test_conversations_are_the_same_elsewhere(
         assert (done.sessions, done.events) == (len(whole), sum(len(events) for *_, events in whole))
         await check(query, whole)
         assert [await query.export_session(session.id) for session, *_ in whole] == before
+        await prune(query, whole)
 
 
 async def check(query: QueryAPI, whole: list[tuple[Session, Run, list[Event]]]) -> None:
@@ -100,3 +110,16 @@ async def check(query: QueryAPI, whole: list[tuple[Session, Run, list[Event]]]) 
     assert {session.id for session in page.sessions} == {session.id for session, *_ in whole if session.tags}
     stored = await query.search_events(session_ids=whole[0][0].id, limit=1000)
     assert [event.data for event in stored.events] == [event.data for event in whole[0][2]]
+
+
+async def prune(query: QueryAPI, whole: list[tuple[Session, Run, list[Event]]]) -> None:
+    """Keep three events of each session; pinned ones keep all of theirs."""
+    policy = RetentionPolicy(max_events_per_session=3)
+    expected = sum(max(0, len(events) - 3) for session, _, events in whole if not session.tags)
+    planned = await Maintenance().execute(policy, dry_run=True)
+    report = await Maintenance().execute(policy)
+    assert (planned.events_pruned, report.events_pruned, report.errors) == (expected, expected, [])
+    for session, _, events in whole:
+        left = (await query.search_events(session_ids=session.id, limit=1000)).events
+        assert [event.id for event in left] == [event.id for event in (events if session.tags else events[-3:])]
+    assert await Maintenance().health_check() == []
