@@ -13,7 +13,7 @@ import random
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from typing import Any, Literal, TypeVar
@@ -25,7 +25,7 @@ from tortoise.context import TortoiseContext, get_current_context
 from tortoise.exceptions import ConfigurationError
 from tortoise.models import Model
 
-from jido_tortoise import seams
+from jido_tortoise import commits, seams
 from jido_tortoise.driver_errors import translated
 from jido_tortoise.errors import (
     AmbiguousConnectionError,
@@ -77,6 +77,14 @@ class Db:
         while _is_transaction(client):
             client = client._parent
         return client
+
+    @property
+    def outermost(self) -> Db:
+        """The same connection as the outermost transaction sees it; itself when there is none."""
+        client = self.client
+        while _is_transaction(client) and _is_transaction(client._parent):
+            client = client._parent
+        return replace(self, client=client)
 
 
 #: By the client's class: to ask an abstract class takes ten times as long, and every call asks several times.
@@ -485,10 +493,20 @@ async def transaction(db: Db) -> AsyncIterator[Db]:
     Raises:
         StorageUnavailableError: As for a single statement.
     """
-    begin = _nested if db.in_transaction else _on_sqlite if db.dialect == "sqlite" else _on_postgres
-    with translated():
-        async with begin(db) as inner:
-            yield inner
+    if db.in_transaction:
+        with translated():
+            async with _nested(db) as inner:
+                yield inner
+        return
+    ended: Any = None
+    try:
+        with translated():
+            async with (_on_sqlite if db.dialect == "sqlite" else _on_postgres)(db) as inner:
+                ended = inner.client
+                yield inner
+    finally:
+        if ended is not None:
+            await commits.ended(ended)  # when the connection is free again: it may take its time
 
 
 @asynccontextmanager
@@ -531,7 +549,9 @@ async def _on_sqlite(db: Db) -> AsyncIterator[Db]:
             await _run_statement(connection, "BEGIN IMMEDIATE")
             with _current(wrapper):
                 yield Db(wrapper, db.dialect, db.schema, db.timeout)
+                await commits.begin_commit(wrapper)
             await _run_statement(connection, "COMMIT")
+            commits.committed(wrapper)
         finally:
             wrapper._finalized = True
             await to_the_end(connection._execute(_undo, connection._conn, ("ROLLBACK",)))
@@ -555,7 +575,9 @@ async def _on_postgres(db: Db) -> AsyncIterator[Db]:
         await to_the_end(_bounded(db, wrapper.transaction.start()))
         with _current(wrapper):
             yield Db(wrapper, db.dialect, db.schema, db.timeout)
+            await commits.begin_commit(wrapper)
         await to_the_end(_bounded(db, wrapper.transaction.commit()))
+        commits.committed(wrapper)
     finally:
         wrapper._finalized = True
         await to_the_end(_give_back(db, raw, wrapper.transaction))

@@ -17,6 +17,7 @@
     │   └── MissingThreadError       the pointer names a journal that is gone
     ├── CallbackError                the host's checkpoint or restore raised, or returned nonsense
     ├── CorruptRowError              a stored row that is malformed: table, key, path
+    ├── CorruptContentError          content of an artifact that is not what was stored: key, expected, actual
     ├── ConfigError                  the host's Tortoise config lacks something: names the line to change
     │   ├── NotInitialisedError      Tortoise.init() was not called in this context
     │   ├── AppNotRegisteredError    our models are in no app of the config
@@ -194,6 +195,12 @@ class CorruptRowError(JidoError):
     """A stored row that is malformed; the rows beside it stay readable."""
 
     reason = "invalid_term"
+
+
+class CorruptContentError(JidoError):
+    """Content of an artifact that is not what was stored."""
+
+    reason = "checksum_mismatch"
 
 
 class ConfigError(JidoError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Generator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from jido_tortoise import codec, times
@@ -88,14 +89,14 @@ class SessionExport:
         db = await self._store.connected()
         head, stop = await self._head(db)
         counter = {name: head.pop(name) for name in query_statements.COUNTER}
-        yield _line("session", {"format": FORMAT, **_plain(head, SESSIONS), "counter": counter})
+        yield line_of("session", {"format": FORMAT, **plain(head, SESSIONS), "counter": counter})
         counts = {}
         for kind in (_RUNS, _EVENTS, *((_ARTIFACTS,) if self._include_artifacts else ())):
             counts[f"{kind.name}s"] = 0
             async for row in _rows(db, kind, self._values(stop)):
-                yield _line(kind.name, _plain(row, kind.of))
+                yield line_of(kind.name, plain(row, kind.of))
                 counts[f"{kind.name}s"] += 1
-        yield _line("end", {"session_id": self._session_id, **counts})
+        yield line_of("end", {"session_id": self._session_id, **counts})
 
     async def _head(self, db: Db) -> tuple[dict[str, Any], int]:
         statement = query_statements.exported(db.schema, db.dialect)
@@ -133,11 +134,17 @@ async def _rows(db: Db, kind: _Kind, values: Mapping[str, Any]) -> AsyncIterator
 # -- lines --------------------------------------------------------------------------------------------------------
 
 
-def _line(record: str, values: Mapping[str, Any]) -> str:
+def line_of(record: str, values: Mapping[str, Any]) -> str:
+    """Answer a line without its end."""
     return json.dumps({"record": record, **values}, ensure_ascii=False, separators=(",", ":"))
 
 
-def _plain(row: Mapping[str, Any], of: Searched) -> dict[str, Any]:
+def plain(row: Mapping[str, Any], of: Searched) -> dict[str, Any]:
+    """Answer a row as JSON has it.
+
+    Raises:
+        CorruptRowError: It is malformed.
+    """
     try:
         return {column.name: _plain_value(row[column.name], column) for column in of.columns}
     except (CorruptRowError, TypeError, ValueError) as error:
@@ -150,4 +157,9 @@ def _plain_value(stored: Any, column: Column) -> Any:
         return None
     if column.type == "jsonb":
         return codec.loads_raw(stored, path=column.name)
-    return times.read_time(stored).isoformat(timespec="microseconds") if column.type == "timestamptz" else stored
+    return written_time(times.read_time(stored)) if column.type == "timestamptz" else stored
+
+
+def written_time(moment: datetime) -> str:
+    """Answer a time as lines have it."""
+    return moment.isoformat(timespec="microseconds")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from jido_tortoise_testing.failures import CURE
+from jido_tortoise_testing.levels import Levels
 from jido_tortoise_testing.settings import SETTINGS, Run, find, golden_of, run_of, wish_of
 
 MARKS = (
@@ -205,9 +206,11 @@ class Summary:
         #: By the test's name without its database: the outcome by database, and of a failure its words.
         self.outcomes: dict[str, dict[str, tuple[str, str]]] = {}
         self.kept: list[str] = []
+        self.levels = Levels()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties = dict(report.user_properties)
+        self.levels.take(report, properties.get("jido_check"))
         if "jido_case" in properties and (report.when == "call" or report.failed):
             outcomes = self.outcomes.setdefault(str(properties["jido_case"]), {})
             outcomes[str(properties["jido_backend"])] = _told(report)
@@ -221,6 +224,7 @@ class Summary:
             if len(set(outcomes.values())) > 1
         ]
         _tell(terminalreporter, "jido: differs between sqlite and postgres", differing)
+        _tell(terminalreporter, "jido: levels of storages", self.levels.lines())
         _tell(terminalreporter, "jido: kept databases", self.kept)
 
 

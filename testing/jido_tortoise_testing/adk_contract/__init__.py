@@ -14,6 +14,8 @@ declare in its `capabilities` is skipped, with the reason. A store has the metho
 `jido_tortoise.adk.AdkSessionStore`, those of the capabilities only when it declares them.
 """
 
+from typing import ClassVar
+
 from jido_tortoise_testing.adk_contract.base import AdkChecks, FullStore, MakeStore
 from jido_tortoise_testing.adk_contract.caring import CopyChecks, InvocationChecks, PruneChecks, RewindChecks
 from jido_tortoise_testing.adk_contract.concurrency import CrowdChecks, StaleChecks
@@ -21,7 +23,8 @@ from jido_tortoise_testing.adk_contract.events import AppendChecks, EventChecks,
 from jido_tortoise_testing.adk_contract.paging import PageChecks
 from jido_tortoise_testing.adk_contract.sessions import CreateChecks, DeleteChecks, ListChecks
 from jido_tortoise_testing.adk_contract.state import RoutingChecks, ValueChecks
-from jido_tortoise_testing.contract.running import check_names, run_check
+from jido_tortoise_testing.contract.running import run_check
+from jido_tortoise_testing.levels import Level, check_names
 
 __all__ = ["AdkChecks", "AdkSessionContract", "FullStore", "MakeStore", "check_names", "run_check"]
 
@@ -44,3 +47,6 @@ class AdkSessionContract(
     StaleChecks,
 ):
     """All the checks of a store of ADK sessions."""
+
+    level: ClassVar[Level] = "CORE"
+    graded = True

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable
+from typing import ClassVar
 
 import pytest
 
 from jido_tortoise.adk import Session
 from jido_tortoise.errors import AlreadyExistsError, ConflictError
 from jido_tortoise_testing.adk_contract.base import WHO, AdkChecks, FullStore, got, ids, made, needs, said
+from jido_tortoise_testing.levels import Level
 
 
 class CrowdChecks(AdkChecks):
     """Writers beside one another, from two processes."""
+
+    level: ClassVar[Level] = "CONCURRENT"
 
     async def all_of(self, jobs: Iterable[Awaitable[Session]]) -> None:
         """Wait for all, also when one has failed: none may go on when the check has ended."""

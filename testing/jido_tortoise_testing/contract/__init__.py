@@ -18,6 +18,8 @@ The assertions are plain `assert`s: `pytest.register_assert_rewrite("jido_tortoi
 the first import, makes pytest show both sides of a comparison that fails.
 """
 
+from typing import ClassVar
+
 from jido_tortoise_testing.contract.base import Checks, FullStorage, MakeStorage, needs
 from jido_tortoise_testing.contract.cancelling import CancellingChecks
 from jido_tortoise_testing.contract.checkpoints import CheckpointChecks, CompareAndSetChecks
@@ -37,10 +39,11 @@ from jido_tortoise_testing.contract.reading import HeadChecks, RangeChecks, Walk
 from jido_tortoise_testing.contract.recording import MakeStore, SessionStoreContract
 from jido_tortoise_testing.contract.repairing import RepairChecks
 from jido_tortoise_testing.contract.repeats import RepeatChecks
-from jido_tortoise_testing.contract.running import check_names, run_check
+from jido_tortoise_testing.contract.running import run_check
 from jido_tortoise_testing.contract.saving import DeleteAgentChecks, FetchChecks, SaveChecks
 from jido_tortoise_testing.contract.trimming import CopyChecks, TrimChecks
 from jido_tortoise_testing.contract.values import OwnershipChecks, UnstorableChecks, ValueChecks
+from jido_tortoise_testing.levels import Level, check_names
 
 __all__ = [
     "Checks",
@@ -86,3 +89,6 @@ class StorageContract(
     CancellingChecks,
 ):
     """All the checks of a storage, the six methods and the capabilities beyond them."""
+
+    level: ClassVar[Level] = "CORE"
+    graded = True

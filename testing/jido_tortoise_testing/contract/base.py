@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import pytest
 
 from jido_tortoise.agents.storage import AtomicSave, Capability, Copying, Heads, Listing, Repairing, Storage, Trimming
 from jido_tortoise.agents.thread import Entry, Thread
+from jido_tortoise.errors import InvalidInputError
+from jido_tortoise_testing.levels import Level, check_names, describe
 
 Check = TypeVar("Check", bound=Callable[..., Any])
 
@@ -38,11 +41,16 @@ def needed(check: Callable[..., Any]) -> tuple[Capability, ...]:
 
 def undeclared(check: Callable[..., Any], storage: Storage) -> str | None:
     """Say why this storage cannot be asked to pass the check; None when it can."""
-    missing = [name for name in needed(check) if name not in storage.capabilities]
+    missing = missing_of(check, storage)
     if not missing:
         return None
     has = ", ".join(sorted(storage.capabilities)) or "nothing"
     return f"the storage does not declare {', '.join(missing)}; it declares {has}"
+
+
+def missing_of(check: Callable[..., Any], storage: Storage) -> list[str]:
+    """Answer the capabilities that a check needs and the storage does not declare."""
+    return [name for name in needed(check) if name not in storage.capabilities]
 
 
 class Checks:
@@ -55,6 +63,21 @@ class Checks:
     patience: ClassVar[float] = 30.0
     #: Tasks that write at once.
     crowd: ClassVar[int] = 40
+    #: What passing the checks of this group shows.
+    level: ClassVar[Level] = "CORE"
+    #: Whether these are all the checks of a contract, so that a run may tell the level.
+    graded: ClassVar[bool] = False
+    #: Names of checks that are known to fail, each with the reason; one that passes is a failure.
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse an expectation that names no check: it would expect nothing."""
+        super().__init_subclass__(**options)
+        names = check_names(cls)
+        for name in cls.expected_failures:
+            if name not in names:
+                near = " or ".join(get_close_matches(name, names, 2)) or "the name of a check"
+                raise InvalidInputError.at(f"{cls.__name__}.expected_failures", near, name)
 
     @pytest.fixture
     def make_storage(self) -> MakeStorage:
@@ -72,8 +95,18 @@ class Checks:
         return make_storage()
 
     @pytest.fixture(autouse=True)
-    def declared(self, request: pytest.FixtureRequest, storage: FullStorage) -> None:
+    def expected(self, request: pytest.FixtureRequest) -> None:
+        """Expect the failures that are known."""
+        reason = self.expected_failures.get(request.function.__name__)
+        if reason is not None:
+            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+    @pytest.fixture(autouse=True)
+    def declared(self, request: pytest.FixtureRequest, expected: None, storage: FullStorage) -> None:
         """Skip what the storage does not declare."""
+        if self.graded:
+            about = describe(request.node, missing_of(request.function, storage))
+            request.node.user_properties.append(("jido_check", about))
         reason = undeclared(request.function, storage)
         if reason is not None:
             pytest.skip(reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,6 +12,7 @@ from jido_tortoise.agents.storage import ThreadWrite
 from jido_tortoise_testing.contract.base import Checks, FullStorage, loaded, needs, note, notes, numbers, seqs
 from jido_tortoise_testing.contract.repeats import made
 from jido_tortoise_testing.faults.awaits import Call, Cancelled, cancelled
+from jido_tortoise_testing.levels import Level
 
 Prepare = Callable[[str], Awaitable[None]]
 
@@ -31,6 +32,8 @@ def agent_of(storage: FullStorage) -> Prepare:
 
 class CancellingChecks(Checks):
     """Each check cancels one call at each of its awaits in turn, at two moments, and looks at what is left."""
+
+    level: ClassVar[Level] = "CRASH-SAFE"
 
     async def sweep(self, call: Callable[[str], Call], look: Look, *, prepare: Prepare | None = None) -> None:
         """Cancel the call at every await that it has; each time on something new that is named by a string."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from jido_tortoise.agents.storage import ThreadWrite
 from jido_tortoise.agents.thread import Entry
@@ -22,10 +22,13 @@ from jido_tortoise_testing.contract.base import (
     seqs,
 )
 from jido_tortoise_testing.contract.checkpoints import data_of
+from jido_tortoise_testing.levels import Level
 
 
 class Crowd(Checks):
     """Runs many calls at once."""
+
+    level: ClassVar[Level] = "CONCURRENT"
 
     async def all_done(self, calls: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
         """Run the calls at once and answer their answers; an error of one is the check's, and so is a hang."""

@@ -8,12 +8,6 @@ from typing import Any
 from jido_tortoise_testing.contract.base import Checks, MakeStorage, undeclared
 
 
-def check_names(contract: type[Checks]) -> list[str]:
-    """Answer the names of all the checks of a contract, group by group."""
-    groups = [cls for cls in reversed(contract.__mro__) if issubclass(cls, Checks)]
-    return [name for cls in groups for name in vars(cls) if name.startswith("test_")]
-
-
 async def run_check(contract: type[Checks], name: str, make_storage: MakeStorage) -> str | None:
     """Run one check on new handles; whatever it raises is its failure.
 

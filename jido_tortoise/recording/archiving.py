@@ -1,0 +1,71 @@
+"""What is to be deleted for good, written down before: lines of JSON in a store of content, as an export has them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jido_tortoise.recording.artifact_stores import ArtifactStore
+from jido_tortoise.recording.exporting import SessionExport, line_of, plain
+from jido_tortoise.recording.query_statements import EVENT_ROWS
+from jido_tortoise.recording.store import SessionStore
+
+#: Longer ids of sessions than this do not fit into a key as they are.
+_LONGEST = 180
+
+
+def session_key(session_id: str, first: int) -> str:
+    """Answer the key of a session with its events from a number on: what was archived of it earlier stays."""
+    return f"{_named(session_id)}/session-from-{first:012}.jsonl"
+
+
+def events_key(session_id: str, first: int, last: int) -> str:
+    """Answer the key of events that are deleted together: a repeat after a crash overwrites them."""
+    return f"{_named(session_id)}/events-{first:012}-{last:012}.jsonl"
+
+
+def _named(session_id: str) -> str:
+    if len(session_id) <= _LONGEST:
+        return session_id
+    return f"{session_id[:100]}~{hashlib.sha256(session_id.encode()).hexdigest()[:32]}"
+
+
+class Archived(NamedTuple):
+    """What stands in the archive of a session."""
+
+    revision: int
+    #: The number of its last event.
+    last: int
+
+
+async def archive_session(store: SessionStore, archive: ArtifactStore, session_id: str) -> Archived:
+    """Write a whole session, which `import_sessions` can read.
+
+    Raises:
+        NotFoundError: `session_not_found`.
+        CorruptRowError: A row of it is malformed.
+    """
+    lines = aiter(SessionExport(store, session_id, include_artifacts=True))
+    head = await anext(lines)
+    session = json.loads(head)
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield f"{head}\n".encode()
+        async for line in lines:
+            yield f"{line}\n".encode()
+
+    await archive.put(session_key(session_id, session["counter"]["first_sequence"]), parts())
+    return Archived(session["revision"], session["counter"]["last_sequence"])
+
+
+async def archive_events(archive: ArtifactStore, session_id: str, found: Sequence[Mapping[str, Any]]) -> None:
+    """Write events of one session, given as rows in the order of their numbers.
+
+    Raises:
+        CorruptRowError: A row is malformed.
+    """
+    first, last = found[0]["sequence_number"], found[-1]["sequence_number"]
+    lines = (f"{line_of('event', plain(row, EVENT_ROWS))}\n".encode() for row in found)
+    await archive.put(events_key(session_id, first, last), lines)
