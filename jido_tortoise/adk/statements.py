@@ -1,8 +1,8 @@
 """The SQL of ADK sessions, for both dialects; the journal's stands in journal/statements.py.
 
 A state is a JSON object, and a delta is merged into it where it lies, under the row's lock: two writers of different
-keys never lose one another's. SQLite's own json_patch would delete a key whose new value is null. Into what is no object
-nothing is merged: it becomes NULL, which the column refuses, and the store says which row it was.
+keys never lose one another's. SQLite's own json_patch would delete a key whose new value is null. Into what is no
+object nothing is merged: it becomes NULL, which the column refuses, and the store says which row it was.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _with_holes(old: str, new: str) -> str:
 _APP, _USER, _ID = Column("app_name", "varchar"), Column("user_id", "varchar"), Column("id", "varchar")
 _KEY = (_APP, _USER, _ID)
 _DIALECTS: tuple[Dialect, ...] = ("postgres", "sqlite")
-_STATE = {
+_STATE: dict[str, str] = {
     dialect: f"CASE WHEN :state IS NULL THEN t.state ELSE {merging('t.state', ':state', 't.state', dialect)} END"
     for dialect in _DIALECTS
 }
