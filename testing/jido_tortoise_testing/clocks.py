@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from jido_tortoise import seams
+from jido_tortoise.errors import InvalidInputError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 #: Seconds. What the library waits before it tries again is shorter; its idle timers are longer.
@@ -59,7 +60,9 @@ class VirtualClock:
 
         Raises:
             ValueError: That lies behind.
+            InvalidInputError: It is none, or has no time zone.
         """
+        _refuse_others(moment)
         self._reach(float(seams.to_ms(moment)))
 
     def _reach(self, ms: float) -> None:
@@ -95,6 +98,11 @@ class VirtualClock:
         """Make it the library's clock for the block."""
         with seams.replaced(now_ms=self.now_ms, monotonic=self.monotonic, sleep=self.library_sleep):
             yield self
+
+
+def _refuse_others(moment: object) -> None:
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise InvalidInputError.at("moment", "an aware datetime", moment)
 
 
 async def _others() -> None:
