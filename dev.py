@@ -52,8 +52,7 @@ def test(arguments: list[str]) -> int:
     if arguments:
         return run("-m", "pytest", *arguments)
     run("-m", "coverage", "erase")
-    # Tests of one xdist group share what is slow to make, so they stay with one worker.
-    failed = run("-m", "coverage", "run", "-m", "pytest", "-n", "2", "--dist", "loadgroup")
+    failed = run("-m", "coverage", "run", "-m", "pytest", "-n", "2")
     run("-m", "coverage", "combine", "--quiet")
     return failed
 

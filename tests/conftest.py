@@ -19,7 +19,7 @@ from tortoise.context import TortoiseContext
 
 from jido_tortoise_testing.postgres import URL_VARIABLE, PostgresServer, fresh_database, run_sql
 
-pytest_plugins = ["tests.installing"]
+pytest_plugins = ["tests.installing", "tests.scheduling"]
 # The tests of a service with settings of its own, which tests/toolkit/test_host.py runs.
 collect_ignore = ["toolkit/host"]
 

@@ -1,6 +1,6 @@
 """Both wheels, built once a run, and environments that they are installed in: a clean one, and that of a service.
 
-The tests that use them are in one group, so that the workers of pytest-xdist do not build and install the same twice.
+One worker of pytest-xdist runs the tests that use them (tests/scheduling.py), so that the same is not built twice.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = {"jido_tortoise": ROOT, "jido_tortoise_testing": ROOT / "testing"}
-GROUP = pytest.mark.xdist_group("packaging")
 
 _PRIVATE = ("PYTHON", "COVERAGE", "PG_", "JIDO_", "PYTEST_")
 

@@ -69,9 +69,6 @@ _PROMISED = [
     ("unused plugin", "", 2),
     ("history of", "", 1),
 ]
-#: One worker runs them all, or each would measure everything.
-pytestmark = pytest.mark.xdist_group("benchmarks")
-
 _CONTRASTS = ["idiomatic ORM", "rewritten", "asyncpg alone", "sqlite3 alone", "trigger", "telemetry hook"]
 
 

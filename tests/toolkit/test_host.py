@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 import _jido_tortoise_pytest as plugin
-from tests.installing import GROUP, ROOT, run_clean
+from tests.installing import ROOT, run_clean
 
 HOST = Path(__file__).parent / "host"
 _PASSED = re.compile(r" (?P<passed>\d+) passed in ")
 
-pytestmark = [pytest.mark.slow, GROUP]
+pytestmark = pytest.mark.slow
 
 Suite = Callable[..., str]
 
