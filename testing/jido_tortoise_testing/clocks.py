@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from jido_tortoise import seams
-from jido_tortoise.errors import InvalidInputError
+from jido_tortoise import checks, seams
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 #: Seconds. What the library waits before it tries again is shorter; its idle timers are longer.
@@ -62,8 +61,7 @@ class VirtualClock:
             ValueError: That lies behind.
             InvalidInputError: It is none, or has no time zone.
         """
-        _refuse_others(moment)
-        self._reach(float(seams.to_ms(moment)))
+        self._reach(float(checks.moment(moment, "moment")))
 
     def _reach(self, ms: float) -> None:
         if ms < self._ms:
@@ -98,11 +96,6 @@ class VirtualClock:
         """Make it the library's clock for the block."""
         with seams.replaced(now_ms=self.now_ms, monotonic=self.monotonic, sleep=self.library_sleep):
             yield self
-
-
-def _refuse_others(moment: object) -> None:
-    if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise InvalidInputError.at("moment", "an aware datetime", moment)
 
 
 async def _others() -> None:

@@ -196,5 +196,5 @@ async def test_changed(jido):
 
 async def test_the_clock_takes_moments(jido_clock: Any, jido_db: Sandbox) -> None:
     """A text is no moment."""
-    with pytest.raises(jt.InvalidInputError, match="moment: expected an aware datetime, got '2027-01-01'"):
+    with pytest.raises(jt.InvalidInputError, match=r"moment: expected .*an aware datetime, got '2027-01-01'"):
         jido_clock.move_to("2027-01-01")
