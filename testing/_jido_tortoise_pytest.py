@@ -24,6 +24,7 @@ from jido_tortoise_testing.fixtures import (
 )
 from jido_tortoise_testing.plugin import (
     pytest_addoption,
+    pytest_assertrepr_compare,
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_configure_node,
@@ -56,6 +57,7 @@ __all__ = [
     "jido_seed",
     "jido_storage",
     "pytest_addoption",
+    "pytest_assertrepr_compare",
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_configure_node",

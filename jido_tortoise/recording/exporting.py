@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Generator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from jido_tortoise import codec, times
@@ -156,4 +157,9 @@ def _plain_value(stored: Any, column: Column) -> Any:
         return None
     if column.type == "jsonb":
         return codec.loads_raw(stored, path=column.name)
-    return times.read_time(stored).isoformat(timespec="microseconds") if column.type == "timestamptz" else stored
+    return written_time(times.read_time(stored)) if column.type == "timestamptz" else stored
+
+
+def written_time(moment: datetime) -> str:
+    """Answer a time as lines have it."""
+    return moment.isoformat(timespec="microseconds")

@@ -18,7 +18,7 @@ from jido_tortoise.journal import Column
 from jido_tortoise.journal.run import run
 from jido_tortoise.recording import query_statements, statements
 from jido_tortoise.recording.entities import Artifact, Event, Run, Session
-from jido_tortoise.recording.exporting import FORMAT
+from jido_tortoise.recording.exporting import FORMAT, written_time
 from jido_tortoise.recording.query_statements import ARTIFACT_ROWS, COUNTER, EVENT_ROWS, RUNS, SESSIONS, Searched
 from jido_tortoise.recording.statements import EVENTS, SESSION
 from jido_tortoise.recording.store import SessionStore
@@ -171,8 +171,8 @@ class _OneSession:
         self._batch = []
 
     def _refuse_missing(self, path: str, end: Record) -> None:
-        said_ = {name: end.get(f"{name}s", 0) for name in self._counts}
-        if end.get("session_id") != self._id or said_ != self._counts:
+        expected = {"record": "end", "session_id": self._id, **{f"{name}s": n for name, n in self._counts.items()}}
+        if {"artifacts": 0, **end} != expected:  # which are not counted where nobody asked for them
             raise InvalidInputError.at(path, f"the end of session {self._id!r} behind {self._counts}", said(f"{end}"))
 
 
@@ -234,7 +234,10 @@ def _field(value: Any, column: Column, path: str) -> Any:
     if column.type != "timestamptz" or value is None:
         return value
     try:
-        return datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value)
+        if written_time(moment) == value:  # Python would take a damaged one too, such as 2026-01-02U03:04
+            return moment
+        raise ValueError(f"{value!r} is written in another way")
     except (TypeError, ValueError) as error:
         raise InvalidInputError.at(path, "a time such as 2026-01-02T03:04:05.000006+00:00", value) from error
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from jido_tortoise import seams
+from jido_tortoise import checks, seams
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 #: Seconds. What the library waits before it tries again is shorter; its idle timers are longer.
@@ -59,8 +59,9 @@ class VirtualClock:
 
         Raises:
             ValueError: That lies behind.
+            InvalidInputError: It is none, or has no time zone.
         """
-        self._reach(float(seams.to_ms(moment)))
+        self._reach(float(checks.moment(moment, "moment")))
 
     def _reach(self, ms: float) -> None:
         if ms < self._ms:

@@ -23,6 +23,7 @@ from jido_tortoise import codec, seams
 from jido_tortoise.agents.agent import Agent
 from jido_tortoise.agents.keys import checkpoint_key
 from jido_tortoise.agents.thread import Entry, Thread
+from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.jido import Jido
 
 if TYPE_CHECKING:
@@ -188,12 +189,18 @@ class Factories:
         torture: bool = False,
     ) -> Agent[Any]:
         """Make an agent; `messages` and `tools` fill its thread, `torture` its state with what stores lose."""
+        _refuse_others(cls)
         agent = cls(self._id("agent_") if id is None else id, self._state(cls, state), partition=partition)
-        if torture and isinstance(agent.state, dict):
-            agent.state |= self._torture()
+        if torture:
+            self._twist(agent)
         turns = max((messages + 1) // 2, 1 if tools else 0)
         agent.thread.extend(self.conversation(turns, tools))
         return agent
+
+    def _twist(self, agent: Agent[Any]) -> None:
+        if not isinstance(agent.state, dict):
+            raise InvalidInputError.at("torture", "an agent whose state is a dict", agent.state)
+        agent.state |= self._torture()
 
     def _state(self, cls: type[Agent[Any]], state: Any) -> Any:
         if state is not None:
@@ -236,6 +243,11 @@ class Factories:
 
     async def _save_checkpoint(self, made: FakeCheckpoint) -> None:
         await self._needed().storage.put_checkpoint(made.key, made.data)
+
+
+def _refuse_others(cls: object) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, Agent)):
+        raise InvalidInputError.at("cls", "a subclass of Agent", cls)
 
 
 async def _refuse(_: Entry) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from jido_tortoise_testing.failures import CURE
 from jido_tortoise_testing.levels import Levels
-from jido_tortoise_testing.settings import SETTINGS, Run, find, golden_of, run_of, wish_of
+from jido_tortoise_testing.settings import SETTINGS, Run, find, golden_of, own_seed_of, run_of, wish_of
 
 MARKS = (
     'jido_db(storage="memory"|"file"|"clone", backend="sqlite"|"postgres"|"both"): brings the fixture jido_db',
@@ -136,6 +136,7 @@ def _backend_of(item: pytest.Item) -> bool:
 def _bring_fixture(item: pytest.Item) -> None:
     names: list[str] = getattr(item, "fixturenames", [])
     wish_of(item)
+    own_seed_of(item)
     for name in ("jido_db", "jido_golden"):
         if item.get_closest_marker(name) and name not in names:
             names.append(name)
@@ -175,6 +176,20 @@ def pytest_runtest_makereport(
 
         report.user_properties.append(("jido_kept", settle(item.config, failed=item.stash[_FAILED])))
     return report
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Tell which values of two agents, or of two threads, differ: their short forms may look the same."""
+    if op != "==" or type(left) is not type(right) or "jido_tortoise.agents.agent" not in sys.modules:
+        return None
+    from jido_tortoise.agents.agent import Agent
+    from jido_tortoise.agents.thread import Thread
+
+    if not isinstance(left, Agent | Thread):
+        return None
+    from jido_tortoise_testing.roundtrip import compared
+
+    return compared(left, right)
 
 
 def _has_no_database(error: BaseException | None) -> bool:

@@ -69,8 +69,13 @@ class Race:
 
         Raises:
             HistoryError: With a witness for each anomaly.
+            AssertionError: Nothing was recorded, so that nothing would be proved.
         """
         __tracebackhide__ = True
+        if not self.operations:
+            raise AssertionError(
+                "nothing was recorded: a worker must call the storage that it is given, as in jt.Jido(storage)"
+            )
         self._checked = len(self.operations)
         await self.history.check(self._sandbox.storage)
 

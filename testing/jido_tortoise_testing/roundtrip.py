@@ -22,10 +22,11 @@ from jido_tortoise import codec
 from jido_tortoise.agents.agent import Agent
 from jido_tortoise.agents.thread import Entry, Thread
 from jido_tortoise.agents.tortoise import TortoiseStorage
-from jido_tortoise.errors import ConflictError
+from jido_tortoise.errors import ConflictError, InvalidInputError
 from jido_tortoise.jido import Jido
 from jido_tortoise_testing.contract.exact import difference
 from jido_tortoise_testing.faults.places import Place
+from jido_tortoise_testing.settings import either
 
 Via = Literal["same", "second-connection", "new-process"]
 
@@ -43,6 +44,10 @@ _WHY: dict[tuple[type, type], str] = {
     (Decimal, float): "Decimal became float: JSON has no decimals; store it by the codec",
     (Decimal, str): "Decimal became str: JSON has no decimals; store it by the codec",
 }
+
+
+#: The fields of an entry.
+_FIELDS = ("seq", "id", "at", "kind", "payload", "refs")
 
 
 class AgentRoundTripError(AssertionError):
@@ -119,7 +124,9 @@ def _at(values: Sequence[Any], n: int) -> Any:
 async def assert_roundtrip(
     jido: Jido, agent: Agent[Any], *, via: Sequence[Via] = ("same", "second-connection", "new-process"), times: int = 1
 ) -> None:
-    """Hibernate the agent and thaw it in each of these ways; state, thread, partition and schedule must be the same.
+    """Hibernate the agent and thaw it in each of these ways; all that it holds must be the same.
+
+    That is its state, the thread and the thread's metadata, its partition and its schedule.
 
     Args:
         jido: Where it is stored.
@@ -132,6 +139,9 @@ async def assert_roundtrip(
         AgentRoundTripError: A line for each difference, with its path.
     """
     __tracebackhide__ = True
+    for way in via:
+        if way not in _WAYS:
+            raise InvalidInputError.at("via", either(tuple(_WAYS)), way)
     wanted = value_of(agent)
     for _ in range(times):
         await jido.hibernate(agent)
@@ -142,17 +152,27 @@ async def assert_roundtrip(
 
 def refuse_differences(cls: type[Any], id: Any, way: str, wanted: Any, got: Any) -> None:
     __tracebackhide__ = True
+    lines = _told(f"{cls.__name__} {id!r} changed on hibernate -> thaw ({way})", wanted, got)
+    if lines:
+        raise AgentRoundTripError("\n".join([*lines, *_reproduce()]))
+
+
+def _told(head: str, wanted: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
+    """Tell how much was equal, and each difference; nothing when there is none."""
     found: list[Difference] = []
     fields = 0
     for part, value in wanted.items():
         inner, count = differences(value, got[part], part)
         found, fields = found + inner, fields + count
-    if not found:
-        return
-    equal = f"{fields - len(found)} of {fields} fields equal"
     more = [f"  +{len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    head = f"{cls.__name__} {id!r} changed on hibernate -> thaw ({way}): {equal}"
-    raise AgentRoundTripError("\n".join([head, *map(str, found[:_SHOWN]), *more, *_reproduce()]))
+    told = [f"{head}: {fields - len(found)} of {fields} fields equal", *map(str, found[:_SHOWN]), *more]
+    return told if found else []
+
+
+def compared(left: Agent[Any] | Thread, right: Any) -> list[str] | None:
+    """Tell where two agents or two threads differ, for pytest's words on `==`; None when only their ids may."""
+    parts = _parts if isinstance(left, Agent) else _entries
+    return _told(f"{left!r} == {right!r}", parts(left), parts(right)) or None
 
 
 def _reproduce() -> list[str]:
@@ -162,10 +182,16 @@ def _reproduce() -> list[str]:
 
 def value_of(agent: Agent[Any]) -> dict[str, Any]:
     """Answer what must survive, taken apart, and a copy: the agent may go on changing."""
+    return copy.deepcopy(_parts(agent))
+
+
+def _parts(agent: Any) -> dict[str, Any]:
     state = dict(agent.state) if isinstance(agent.state, dict) else codec.to_fields(agent.state, path="state")
-    thread = [entry.as_dict() for entry in agent.thread]
-    value = {"state": state, "thread": thread, "partition": agent.partition, "schedule": agent.schedule}
-    return copy.deepcopy(value)
+    return {"state": state, **_entries(agent.thread), "partition": agent.partition, "schedule": agent.schedule}
+
+
+def _entries(thread: Any) -> dict[str, Any]:
+    return {"thread": [entry.as_dict() for entry in thread], "metadata": thread.metadata}
 
 
 async def _same(jido: Jido, agent: Agent[Any]) -> dict[str, Any]:
@@ -265,9 +291,21 @@ def _unlike(entry: Any, wanted: str | Mapping[str, Any] | Entry, n: int) -> Iter
     if entry is _MISSING:
         yield f"  [{n}]: nothing is there, expected {wanted!r}"
         return
-    fields = {"kind": wanted} if isinstance(wanted, str) else wanted
-    for name, value in (fields.as_dict() if isinstance(fields, Entry) else fields).items():
+    for name, value in _fields(wanted, n).items():
         yield from _unlike_field(entry.as_dict()[name], value, f"[{n}].{name}", whole=isinstance(wanted, Entry))
+
+
+def _fields(wanted: Any, n: int) -> Mapping[str, Any]:
+    if isinstance(wanted, str):
+        return {"kind": wanted}
+    if isinstance(wanted, Entry):
+        return wanted.as_dict()
+    if not isinstance(wanted, Mapping):
+        raise InvalidInputError.at(f"expected[{n}]", "a kind, a mapping or an Entry", wanted)
+    for name in wanted:
+        if name not in _FIELDS:
+            raise InvalidInputError.at(f"expected[{n}]", f"fields out of {', '.join(_FIELDS)}", name)
+    return wanted
 
 
 def _unlike_field(got: Any, wanted: Any, path: str, *, whole: bool) -> Iterator[str]:

@@ -26,6 +26,7 @@ from jido_tortoise_testing.adoption import adopted, suspended
 from jido_tortoise_testing.failures import JidoSandboxError
 from jido_tortoise_testing.leases import Lease, Statements
 from jido_tortoise_testing.servers import Janitor
+from jido_tortoise_testing.settings import BACKENDS, STORAGES, either
 
 T = TypeVar("T")
 #: Fills the databases that every sandbox begins with.
@@ -252,7 +253,12 @@ class Workshop:
             backend: "sqlite" or "postgres".
             storage: "memory", "file" or "clone"; on PostgreSQL all but the last mean the worker's own database, which
                 is cleaned afterwards. None means the first.
+
+        Raises:
+            JidoSandboxError: There is no such backend or storage.
         """
+        _refuse_unknown("backend", backend, BACKENDS[:2])
+        _refuse_unknown("storage", storage or STORAGES[0], STORAGES)
         lend = self._lend_sqlite if backend == "sqlite" else self._lend_postgres
         statements = Statements()
         with lend(storage, statements) as (kind, places):
@@ -328,6 +334,11 @@ class Workshop:
                 await context.generate_schemas(safe=True)
             for fill in self._fills:
                 await fill(context)
+
+
+def _refuse_unknown(name: str, got: str, known: tuple[str, ...]) -> None:
+    if got not in known:
+        raise JidoSandboxError(f"{name}: expected {either(known)}, got {got!r}")
 
 
 def _image(place: Place, path: str) -> bytes:

@@ -104,7 +104,7 @@ class Run:
         """Which database the tests run on."""
         found = find(self.config, "jido_db") or Found("sqlite", "")
         if found.text not in BACKENDS:
-            raise pytest.UsageError(f"jido_db (from {found.source}): expected {_either(BACKENDS)}, got {found.text!r}")
+            raise pytest.UsageError(f"jido_db (from {found.source}): expected {either(BACKENDS)}, got {found.text!r}")
         return found
 
     @property
@@ -182,9 +182,8 @@ class Run:
 
     def seed_for(self, item: pytest.Item) -> int:
         """Give a test its own seed, the same on both databases, whatever else runs."""
-        mark = item.get_closest_marker("jido_seed")
-        start = mark.args[0] if mark and mark.args else self.seed
-        return (int(start) + zlib.crc32(case_of(item).encode())) & 0xFFFFFFFF
+        start = own_seed_of(item)
+        return ((self.seed if start is None else start) + zlib.crc32(case_of(item).encode())) & 0xFFFFFFFF
 
 
 _RUN = pytest.StashKey[Run]()
@@ -233,8 +232,24 @@ def wish_of(item: pytest.Item) -> Wish:
         raise pytest.UsageError(f"{where} takes storage= and backend=, got {got}")
     for name, value in mark.kwargs.items():
         if value is not None and value not in known[name]:
-            raise pytest.UsageError(f"{where}: {name}= is {_either(known[name])}, got {value!r}")
+            raise pytest.UsageError(f"{where}: {name}= is {either(known[name])}, got {value!r}")
     return Wish(**mark.kwargs)
+
+
+def own_seed_of(item: pytest.Item) -> int | None:
+    """Read the mark `jido_seed` of a test; None when it has none.
+
+    Raises:
+        pytest.UsageError: It says something other than one number.
+    """
+    mark = item.get_closest_marker("jido_seed")
+    if mark is None:
+        return None
+    seed = mark.args[0] if len(mark.args) == 1 and not mark.kwargs else None
+    if type(seed) is not int or not 0 <= seed < 1 << 32:
+        got = ", ".join([*map(repr, mark.args), *(f"{name}=" for name in mark.kwargs)]) or "nothing"
+        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.jido_seed takes a number below 2**32, got {got}")
+    return seed
 
 
 def golden_of(item: pytest.Item) -> tuple[Path, Sequence[type[Any]]]:
@@ -257,7 +272,8 @@ def golden_of(item: pytest.Item) -> tuple[Path, Sequence[type[Any]]]:
     return folder, tuple(mark.kwargs.get("classes", ()))
 
 
-def _either(values: tuple[str, ...]) -> str:
+def either(values: tuple[str, ...]) -> str:
+    """Say the values that there are, for a message."""
     return f"{', '.join(values[:-1])} or {values[-1]}"
 
 

@@ -81,7 +81,7 @@ def test_its_twin_fails_in_these_words(suite: Suite) -> None:
 
 _WORDS = [
     """\
-AgentRoundTripError: Forgetful 1 changed on hibernate -> thaw (same): 7 of 9 fields equal
+AgentRoundTripError: Forgetful 1 changed on hibernate -> thaw (same): 8 of 10 fields equal
 E     state.items[0].sizes: (42, 43) -> [42, 43]     tuple became list: JSON has no tuples; store it by the codec, or \
 use a list
 E     state.items[1]: Item(name='boots', price=Decimal('80.00'), sizes=(42, 43)) -> (nothing)

@@ -172,7 +172,7 @@ def _words(styles: dict[str, str]) -> list[str]:
     kinds = {node: "both" for node in nodes if "unittest" not in node}
     kinds |= {f"test_unittest.py::TestOn{db.title()}::test_lossy": db for db in ("sqlite", "postgres")}
     said = [
-        "AgentRoundTripError: Lossy 'u' changed on hibernate -> thaw (second-connection): 3 of 4 fields equal\n"
+        "AgentRoundTripError: Lossy 'u' changed on hibernate -> thaw (second-connection): 4 of 5 fields equal\n"
         "E     state.tokens: (1, 2) -> [1, 2]     tuple became list: JSON has no tuples; store it by the codec, or"
         f" use a list\nE     reproduce: pytest {node}\n"
         for node in kinds

@@ -63,7 +63,7 @@ async def test_what_changed_is_told_with_path_cause_and_cure(sqlite_db: Database
     with pytest.raises(AgentRoundTripError) as caught:
         await assert_roundtrip(Jido(TortoiseStorage()), agent, via=[via])
     lines = str(caught.value).splitlines()
-    assert lines[0] == f"Lossy 'a-17' changed on hibernate -> thaw ({via}): 4 of 5 fields equal"
+    assert lines[0] == f"Lossy 'a-17' changed on hibernate -> thaw ({via}): 5 of 6 fields equal"
     assert lines[1].startswith("  state.tokens: (1, 2, 3) -> [1, 2, 3]     tuple became list: JSON has no tuples")
     assert lines[2].startswith("  reproduce: pytest tests/toolkit/test_roundtrip.py::test_what_changed")
 

@@ -46,6 +46,8 @@ class CrashReport:
     after: object = None
     #: What could not be tried, and why.
     untried: list[str] = field(default_factory=list)
+    #: What may be the cause of the violations.
+    hint: str = ""
 
     @property
     def sound(self) -> int:
@@ -57,6 +59,16 @@ class CrashReport:
         lines += [f"  not tried: {reason}" for reason in self.untried]
         lines += [f"{number:>4} {shortened(sql)}" for number, sql in enumerate(self.statements)]
         return "\n".join(lines)
+
+    def refuse_nothing(self, found: Sequence[str], what: str) -> None:
+        """Refuse an operation that gave no point to strike at.
+
+        Raises:
+            AssertionError: There is none in `found`.
+        """
+        __tracebackhide__ = True
+        if not found:
+            raise AssertionError(f"{self.operation} {what} on {self.place}: nothing was proved")
 
     def raise_for_violations(self) -> None:
         """Raise what was found.
@@ -71,7 +83,7 @@ class CrashReport:
     def _words(self, violations: Sequence[Violation]) -> str:
         shown = [f"{self.operation} on {self.place}: when {one.fault}:\n  {one.what}" for one in violations[:_SHOWN]]
         more = len(violations) - _SHOWN
-        tail = [f"+{more} more in the report" if more > 0 else "", f"{self.sound} other fault points: ok"]
+        tail = [self.hint, f"+{more} more in the report" if more > 0 else "", f"{self.sound} other fault points: ok"]
         return "\n".join([*shown, *filter(None, tail)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import secrets
 import shutil
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jido_tortoise.errors import InvalidInputError
 from jido_tortoise_testing.faults.awaits import cancelled
 from jido_tortoise_testing.faults.injecting import KINDS, WHENS, Fault, Injector, Kind
 from jido_tortoise_testing.faults.places import Place, of_file
@@ -76,10 +78,11 @@ async def crash_everywhere(
         CrashSafetyError: At some fault something was wrong; its `report` has all of them.
     """
     __tracebackhide__ = True
-    place = Place.current(connection)
+    place, chosen = Place.current(connection), _known(kinds)
     async with _sweep(place, operation, invariant, prepare, also, patience) as sweep:
         await sweep.learn()
-        for kind in kinds:
+        sweep.report.refuse_nothing(sweep.report.statements, "sent no statement")
+        for kind in chosen:
             if kind == "disconnect" and place.in_memory:
                 sweep.report.untried.append("disconnect: a database in memory ends with its connection")
                 continue
@@ -87,6 +90,7 @@ async def crash_everywhere(
                 await sweep.strike(kind, when)
         if place.file is not None:
             await sweep.die()
+        await sweep.explain()
     sweep.report.raise_for_violations()
     tell(str(sweep.report))
     return sweep.report
@@ -116,9 +120,19 @@ async def cancel_everywhere(
         sweep.report.statements.clear()
         await sweep.cancel(late=False)
         await sweep.cancel(late=True)
+        sweep.report.refuse_nothing(sweep.report.points, "never waited")
+        await sweep.explain()
     sweep.report.raise_for_violations()
     tell(str(sweep.report))
     return sweep.report
+
+
+def _known(kinds: Iterable[Kind]) -> list[Kind]:
+    chosen = list(kinds)
+    for kind in chosen:
+        if kind not in KINDS:
+            raise InvalidInputError.at("kinds", f"{', '.join(KINDS[:-1])} or {KINDS[-1]}", kind)
+    return chosen
 
 
 @asynccontextmanager
@@ -170,6 +184,12 @@ class _Sweep:
             trial.fault = f"{injector.fault} ({shortened(injector.log[at])})"
             restart = kind == "disconnect" and self.place.dialect == "sqlite"
             await self._judge(trial, hung, restart=restart)
+        self._give_up("statements")
+
+    def _give_up(self, what: str) -> None:
+        reason = f"more than the first {_MOST} {what}"
+        if reason not in self.report.untried:
+            self.report.untried.append(reason)
 
     async def cancel(self, *, late: bool) -> None:
         """Cancel at each await in turn."""
@@ -189,9 +209,20 @@ class _Sweep:
                 if not ended.told and not late:
                     hung = "the cancellation was swallowed"
             await self._judge(trial, hung, restart=False)
+        self._give_up("awaits")
 
     async def _call(self, trial: Trial) -> object:
-        return await self.operation(trial)
+        return await _begun("operation", self.operation, trial)
+
+    async def explain(self) -> None:
+        """When something was wrong, see whether it is only that the trials have met each other."""
+        if self.report.violations:
+            untouched = await self._look(await self._trial())
+            if untouched != self.report.before:
+                self.report.hint = (
+                    f"a trial that has not run shows {untouched!r} and not {self.report.before!r}: name everything by"
+                    " trial.name, so that no trial meets what another has left"
+                )
 
     async def die(self) -> None:
         """Copy the SQLite file before each statement of one run, and look into each copy."""
@@ -231,7 +262,7 @@ class _Sweep:
         return trial
 
     async def _run(self, trial: Trial, injector: Injector) -> str | None:
-        task = asyncio.ensure_future(self.operation(trial))
+        task = asyncio.ensure_future(_begun("operation", self.operation, trial))
         with injector.armed(task):
             await asyncio.wait([task], timeout=self.patience)
             hung = None if task.done() else f"it did not end within {self.patience:g} s"
@@ -281,7 +312,7 @@ class _Sweep:
 
     async def _look(self, trial: Trial) -> Any:
         async with self.elsewhere():
-            return await self.invariant(trial)
+            return await _begun("invariant", self.invariant, trial)
 
     async def _judge_state(self, trial: Trial, elsewhere: Callable[[], Any] | None = None) -> None:
         try:
@@ -306,6 +337,13 @@ class _Sweep:
 
     def _blame(self, trial: Trial, what: str) -> None:
         self.report.violations.append(Violation(trial.fault or "", what))
+
+
+def _begun(name: str, step: Step, trial: Trial) -> Awaitable[Any]:
+    work = step(trial)
+    if not inspect.isawaitable(work):
+        raise InvalidInputError.at(name, "an async function of a trial", step)
+    return work
 
 
 def _outcome(trial: Trial) -> str | None:
