@@ -136,7 +136,7 @@ MADE_SAFE: dict[str, tuple[Callable[[], Any], Any]] = {
 async def test_what_cannot_be_stored_is_made_safe(
     service: TortoiseSessionService, app: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing else changes, the append succeeds, the log says so; by a create too. The session in hand keeps the object."""
+    """Nothing else changes, the append succeeds, the log says so; by a create too. The session in hand keeps it."""
     make, expected = MADE_SAFE[name]
     session = await made(service, app, {"created": make(), "kept": (1,)})
     await service.append_event(session, setting(value=make(), **{"app:value": make(), "plain": b"\xff"}))
