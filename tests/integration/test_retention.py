@@ -297,10 +297,8 @@ async def test_a_killed_pass_is_taken_again(sqlite_url: str, pg_url: str) -> Non
         async with opened(url, families=("recording",)):
             await kept("s", status="completed")
             await told("s", *["message_sent"] * 3000)
-        command = (sys.executable, pruning_worker.__file__, url)
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
+        command, pipe = (sys.executable, pruning_worker.__file__, url), asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
         assert process.stdout is not None
         for _ in range(3):
             assert await process.stdout.readline() == b"10\n"
