@@ -37,7 +37,10 @@ def read_time(stored: Any) -> datetime:
     moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
     if not isinstance(moment, datetime):
         raise TypeError(f"{stored!r} is no time")
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    if moment.tzinfo is UTC:
+        return moment
+    # asyncpg writes the first and the last moment as PostgreSQL's infinities, and reads these without a zone.
+    return moment.replace(tzinfo=UTC) if moment in (datetime.min, datetime.max) else moment.astimezone(UTC)
 
 
 def moment_of(seconds: float, path: str) -> datetime:

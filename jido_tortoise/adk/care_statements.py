@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from jido_tortoise.adk.statements import merging
 from jido_tortoise.database import Dialect
 from jido_tortoise.journal import Column
 from jido_tortoise.journal.statements import Statement, compiled, qualified
@@ -183,7 +184,7 @@ def add_state(parts: int, schema: str | None, dialect: Dialect) -> Statement:
     """Add the state of an app, or of a user: keys that are there already keep their values."""
     table, key = {1: ("adk_app_states", "app_name"), 2: ("adk_user_states", "app_name, user_id")}[parts]
     places = ", ".join(f":{name}" for name in key.split(", "))
-    merged = "excluded.state || c.state" if dialect == "postgres" else "adk_merged(excluded.state, c.state)"
+    merged = merging("excluded.state", "c.state", "c.state", dialect)
     sql = (
         f"INSERT INTO {{schema}}{table} AS c ({key}, state, updated_at) VALUES ({places}, :state, :after)"
         f" ON CONFLICT ({key}) DO UPDATE SET state = {merged}"

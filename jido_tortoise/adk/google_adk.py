@@ -8,6 +8,7 @@ lacks an event of another writer, or is of a session that was deleted, is always
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -81,14 +82,16 @@ class TortoiseSessionService(BaseSessionService):
         Args:
             uri: `tortoise://settings.TORTOISE_ORM`, the module and the name of the config; a query may follow with the
                 `connection`, `schema`, `timeout` and `cache` of the class.
-            options: The other arguments of the class; `agents_dir`, which the registry gives, is left out.
+            options: The other arguments of the class; `agents_dir`, which the registry gives, is left out. Without an
+                `on_corrupt` the log tells of sessions that cannot be read.
 
         Raises:
             ConfigError: There is no such config.
             InvalidInputError: The URI says something else.
         """
         name, asked = _read_uri(uri)
-        options = {**asked, **{key: value for key, value in options.items() if key != "agents_dir"}}
+        given = {key: value for key, value in options.items() if key != "agents_dir"}
+        options = {"on_corrupt": _warn, **asked, **given}
         made = cls(**options)
         made._opening = Opening(name)
         made.store = OpeningStore(made._opening, made.store.connection, made.store.schema, made.store.timeout)
@@ -303,6 +306,13 @@ class TortoiseSessionService(BaseSessionService):
 
 
 # -- the URI ------------------------------------------------------------------------------------------------------
+
+_log = logging.getLogger("jido_tortoise")
+
+
+def _warn(error: CorruptRowError) -> None:
+    _log.warning("a session is left out of a list: %s", error)
+
 
 _ASKED: Mapping[str, Callable[[str], Any]] = {"connection": str, "schema": str, "timeout": float, "cache": int}
 

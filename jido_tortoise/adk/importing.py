@@ -19,6 +19,7 @@ from jido_tortoise.adk.rows import EventRow, Key
 from jido_tortoise.adk.statements import SESSIONS
 from jido_tortoise.adk.store import AdkSessionStore
 from jido_tortoise.database import Db, transaction
+from jido_tortoise.driver_errors import ConstraintError
 from jido_tortoise.errors import CorruptRowError
 from jido_tortoise.journal import Append, Refused
 from jido_tortoise.journal.run import run
@@ -130,8 +131,11 @@ class Import:
             return
         values = dict(zip(("app_name", "user_id"), names, strict=False)) | {"state": state, "after": moment}
         statement = care_statements.add_state(len(key), db.schema, db.dialect)
-        await run(db, statement, values, write=True, functions=SESSIONS.functions)
-        self.done.states += 1
+        try:
+            await run(db, statement, values, write=True, functions=SESSIONS.functions)
+            self.done.states += 1
+        except ConstraintError:
+            self._refuse(table, key, "the state that is here already is malformed")
 
     # -- sessions -------------------------------------------------------------------------------------------------
 

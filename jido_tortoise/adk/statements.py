@@ -1,7 +1,8 @@
 """The SQL of ADK sessions, for both dialects; the journal's stands in journal/statements.py.
 
 A state is a JSON object, and a delta is merged into it where it lies, under the row's lock: two writers of different
-keys never lose one another's. SQLite's own json_patch would delete a key whose new value is null.
+keys never lose one another's. SQLite's own json_patch would delete a key whose new value is null. Into what is no
+object nothing is merged: it becomes NULL, which the column refuses, and the store says which row it was.
 """
 
 from __future__ import annotations
@@ -14,9 +15,20 @@ from jido_tortoise.journal import Column, Follower, JournalTable, Touch
 from jido_tortoise.journal.statements import Statement, compiled, qualified, shown
 
 
-def _merged(old: str, delta: str) -> str:
+def _merged(old: str, new: str) -> str | None:
     """Merge two JSON objects, key by key; the top level alone has keys of ours, and no tags."""
-    return text.write({**text.read(old), **text.read(delta)})
+    try:
+        first, second = text.read(old), text.read(new)
+    except (ValueError, RecursionError):
+        return None
+    return text.write({**first, **second}) if type(first) is type(second) is dict else None
+
+
+def merging(first: str, second: str, stored: str, dialect: Dialect) -> str:
+    """Give the SQL that merges two states, one of which is `stored`; the second one's keys win."""
+    if dialect == "sqlite":
+        return f"adk_merged({first}, {second})"
+    return f"CASE jsonb_typeof({stored}) WHEN 'object' THEN {first} || {second} END"
 
 
 def _with_holes(old: str, new: str) -> str:
@@ -26,9 +38,10 @@ def _with_holes(old: str, new: str) -> str:
 
 _APP, _USER, _ID = Column("app_name", "varchar"), Column("user_id", "varchar"), Column("id", "varchar")
 _KEY = (_APP, _USER, _ID)
-_STATE = {
-    "postgres": "CASE WHEN :state IS NULL THEN t.state ELSE t.state || :state END",
-    "sqlite": "CASE WHEN :state IS NULL THEN t.state ELSE adk_merged(t.state, :state) END",
+_DIALECTS: tuple[Dialect, ...] = ("postgres", "sqlite")
+_STATE: dict[str, str] = {
+    dialect: f"CASE WHEN :state IS NULL THEN t.state ELSE {merging('t.state', ':state', 't.state', dialect)} END"
+    for dialect in _DIALECTS
 }
 
 #: What an append brings replaces what the one before brought; only the holes stay.
@@ -79,7 +92,7 @@ SESSIONS = JournalTable(
 def _upsert(table: str, key: tuple[Column, ...], delta: str, dialect: Dialect) -> str:
     names = ", ".join(c.name for c in key)
     places = ", ".join(f":{c.name}" for c in key)
-    merged = "c.state || excluded.state" if dialect == "postgres" else "adk_merged(c.state, excluded.state)"
+    merged = merging("c.state", "excluded.state", "c.state", dialect)
     return (
         f"INSERT INTO {{schema}}{table} AS c ({names}, state, updated_at) SELECT {places}, :{delta}, :now FROM h"
         f" WHERE {{after}} ON CONFLICT ({names}) DO UPDATE SET state = {merged}, updated_at = excluded.updated_at"

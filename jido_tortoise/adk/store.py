@@ -26,6 +26,7 @@ from jido_tortoise.errors import (
     DuplicateEntryError,
     JidoError,
     NotFoundError,
+    StorageUnavailableError,
 )
 from jido_tortoise.journal import Append, Follower, Refused
 from jido_tortoise.journal.run import run
@@ -83,6 +84,7 @@ class AdkSessionStore(SessionPages, SessionCare):
         Raises:
             AlreadyExistsError: There is one with this id; nothing was written.
             UnstorableError: The state cannot be stored.
+            StorageUnavailableError: Where its `outcome` is "unknown", the session may be there.
         """
         return await self.make(
             session_key(app_name, user_id, seams.new_id("") if session_id is None else session_id), state
@@ -102,11 +104,16 @@ class AdkSessionStore(SessionPages, SessionCare):
             try:
                 await journal.append(db, SESSIONS, request, None, followers)
             except Refused as refused:
+                if refused.head is None:
+                    await self._shared(db, key)  # which may be malformed
                 raise AlreadyExistsError(
                     f"there is a session {key[2]!r} of app {key[0]!r} and user {key[1]!r} already", key=key
                 ) from refused
-            ((*shared, identity),) = await run(db, statements.beside(db.schema, db.dialect), key_values(key))
-        app, user = _states(shared, key[0], key[1])
+            try:
+                app, user, identity = await self._shared(db, key)
+            except StorageUnavailableError as error:
+                error.facts["outcome"] = "unknown"  # the session is there by now
+                raise
         state = routing.merge(app, user, deltas.session)
         return Session(
             app_name=key[0],
@@ -117,6 +124,11 @@ class AdkSessionStore(SessionPages, SessionCare):
             last_update_time=now,
             identity=identity or 0,  # of none, when it has been deleted by now
         )
+
+    async def _shared(self, db: Db, key: Key) -> tuple[dict[str, Any], dict[str, Any], int | None]:
+        """Answer the states of the app and of the user, and what tells the session from others under its key."""
+        ((*shared, identity),) = await run(db, statements.beside(db.schema, db.dialect), key_values(key))
+        return *_states(shared, key[0], key[1]), identity
 
     async def append_event(self, session: Session, event: Event, *, check_stale: bool = False) -> Session:
         """Store an event and the changes of state that come with it: all together or nothing.
@@ -187,6 +199,7 @@ class AdkSessionStore(SessionPages, SessionCare):
                     raise no_session(request.key) from refused.__cause__
                 if _is_stale(request, refused):
                     raise _stale(request, refused.head.counter) from None
+                await self._read(db, request.key, 0)  # which fails, too, when a state is malformed
         raise rows.corrupt(
             "adk_events", request.key, "there are events that the session does not count", reason="orphaned_events"
         )

@@ -117,10 +117,11 @@ class Tally:
             self.add()
             yield item
 
-    def add(self) -> None:
-        """Count one more."""
-        self._count += 1
-        if self._count % self._EVERY == 0 and self._is_terminal:
+    def add(self, count: int = 1) -> None:
+        """Count some more."""
+        shown = self._count // self._EVERY
+        self._count += count
+        if self._count // self._EVERY > shown and self._is_terminal:
             self._show(f"{self._count:,}")
 
     def _show(self, count: str) -> None:

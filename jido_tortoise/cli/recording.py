@@ -12,7 +12,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from jido_tortoise.cli import options, output
+from jido_tortoise.cli import options, output, recording_care
 from jido_tortoise.cli.progress import Tally
 from jido_tortoise.errors import InvalidInputError, said
 
@@ -29,7 +29,9 @@ Command = Callable[[argparse.Namespace, "QueryAPI"], Coroutine[Any, Any, int]]
 
 def add_to(commands: Any) -> None:
     """Add the commands of this group."""
-    group = commands.add_parser("recording", help="look at recorded sessions, move them, and add up what they used")
+    group = commands.add_parser(
+        "recording", help="look at recorded sessions, move them, add up what they used, care for them"
+    )
     actions = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_list(actions)
     _add_show(actions)
@@ -37,6 +39,7 @@ def add_to(commands: Any) -> None:
     _add_export(actions)
     _add_import(actions)
     _add_usage(actions)
+    recording_care.add_to(actions)
 
 
 def _add(actions: Any, name: str, command: Command, help: str, description: str | None = None) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from jido_tortoise import checks, commits, telemetry, times
+from jido_tortoise import checks, codec, commits, telemetry, times
 from jido_tortoise.database import Db, to_the_end, transaction
 from jido_tortoise.driver_errors import ConstraintError
 from jido_tortoise.errors import AlreadyExistsError, InvalidInputError, JidoError, NotFoundError
@@ -276,13 +276,16 @@ def _taken(artifact: Artifact) -> AlreadyExistsError:
     return AlreadyExistsError(f"there is an artifact {artifact.key!r} already", key=artifact.key)
 
 
-def artifacts_of(found: Iterable[Any]) -> list[Artifact]:
+def artifacts_of(found: Iterable[Any], loads: rows.Loads = codec.loads) -> list[Artifact]:
     """Make the artifacts of rows that were read."""
     names = [c.name for c in ARTIFACT.columns]
-    decoded = (
-        rows.decode(Artifact, ARTIFACT.columns, dict(zip(names, row, strict=True)), ARTIFACT.table) for row in found
-    )
-    return [*decoded]
+    named = (dict(zip(names, row, strict=True)) for row in found)
+    return [rows.decode(Artifact, ARTIFACT.columns, row, ARTIFACT.table, loads) for row in named]
+
+
+def raw_artifacts(found: Iterable[Any]) -> list[Artifact]:
+    """Make the artifacts of rows that were read, without the host's classes."""
+    return artifacts_of(found, codec.loads_raw)
 
 
 def stores_by_backend(stores: Any) -> dict[str, ArtifactStore]:

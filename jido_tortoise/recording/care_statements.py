@@ -284,11 +284,12 @@ def right_counter(schema: str | None, dialect: Dialect) -> Statement:
 
 
 @lru_cache(maxsize=16)
-def unleased_runs(schema: str | None, dialect: Dialect) -> Statement:
-    """Read running runs that nobody has leased and that were started before a time, the oldest first."""
+def stuck_runs(schema: str | None, dialect: Dialect) -> Statement:
+    """Read running runs whose lease has run out, and old ones without a lease, and which."""
     sql = (
-        "SELECT t.id, t.session_id FROM {schema}asm_runs AS t WHERE t.status = 'running' AND t.leased_until IS NULL"
-        " AND t.started_at < :before ORDER BY t.started_at, t.id LIMIT :batch"
+        "SELECT t.id, t.session_id, t.leased_until IS NULL FROM {schema}asm_runs AS t WHERE t.status = 'running'"
+        " AND (t.leased_until < :now OR (t.leased_until IS NULL AND t.started_at < :before))"
+        " ORDER BY t.started_at, t.id LIMIT :batch"
     )
     return _finished(sql, schema, dialect)
 

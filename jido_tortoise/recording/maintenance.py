@@ -115,9 +115,7 @@ class Maintenance:
         """
         with telemetry.operation("recording_health_check") as span:
             db = await self._store.connected()
-            issues = await health.check(
-                db, self._store, self._artifacts, contents, checks.seconds(stuck_after, "stuck_after")
-            )
+            issues = await health.check(db, self._artifacts, contents, checks.seconds(stuck_after, "stuck_after"))
             span.set(issues=len(issues))
         return issues
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from jido_tortoise import times
+from jido_tortoise import codec, times
 from jido_tortoise.database import Db, transaction
 from jido_tortoise.recording import care_statements, rows, saving
 from jido_tortoise.recording.archiving import archive_events
@@ -35,9 +35,9 @@ def exempt(policy: RetentionPolicy) -> Row:
 
 
 async def locked_session(db: Db, session_id: str) -> Session | None:
-    """Lock a session until the transaction ends, and answer it; None when it is not there."""
+    """Lock a session until the transaction ends; answer it without the host's classes, None when it is not there."""
     row = await saving.lock_session(db, session_id)
-    return rows.decode(Session, SESSION.columns, row, SESSION.table) if row is not None else None
+    return None if row is None else rows.decode(Session, SESSION.columns, row, SESSION.table, codec.loads_raw)
 
 
 async def events_by_type(db: Db, session_id: str) -> dict[str, int]:

@@ -16,7 +16,7 @@ from jido_tortoise.database import Db, transaction
 from jido_tortoise.errors import ConflictError, JidoError, StorageUnavailableError
 from jido_tortoise.recording import bells, care_statements, health, pruning, statements
 from jido_tortoise.recording.archiving import Archived, archive_session
-from jido_tortoise.recording.artifacts import ArtifactRegistry, artifacts_of
+from jido_tortoise.recording.artifacts import ArtifactRegistry, raw_artifacts
 from jido_tortoise.recording.entities import Artifact
 from jido_tortoise.recording.reading import all_of
 from jido_tortoise.recording.retention import KEPT_EVENT_TYPES, RetentionPolicy, before
@@ -174,7 +174,7 @@ class Pass:
                 return None
             given = {"session_id": session_id, "id": session_id, "now": times.stored_time(self.now, db.dialect)}
             abandon = care_statements.abandon_artifacts(db.schema, db.dialect)
-            artifacts = artifacts_of(await all_of(inner, abandon, given, write=True))
+            artifacts = raw_artifacts(await all_of(inner, abandon, given, write=True))
             await all_of(inner, statements.delete_session(db.schema, db.dialect), given, write=True)
             if db.in_transaction:
                 await self.artifacts.discard_at_commit(inner, artifacts)
@@ -269,7 +269,7 @@ class Pass:
         db, place = await self.store.connected(), ""
         given = {"before": self._gone_before(db), "batch": pruning.PAGE}
         statement = care_statements.left_artifacts(db.schema, db.dialect)
-        while found := artifacts_of(await all_of(db, statement, {**given, "place_id": place})):
+        while found := raw_artifacts(await all_of(db, statement, {**given, "place_id": place})):
             place = found[-1].id
             await self._clean(db, found)
 

@@ -45,7 +45,7 @@ class S3ArtifactStore:
     def __init__(self, bucket: str, prefix: str = "", *, client: Mapping[str, Any] | None = None) -> None:
         self.bucket, self.prefix = checks.text(bucket, "bucket"), prefix
         self._client = dict(client or {})
-        _session()
+        self._session = _session()  # which remembers how S3 speaks; it holds no connection
 
     def __repr__(self) -> str:
         return f"S3ArtifactStore({self.bucket!r}, {self.prefix!r})"  # never the client's keys
@@ -106,7 +106,7 @@ class S3ArtifactStore:
         return {"Bucket": self.bucket, "Key": self.prefix + checks.text(key, "key")}
 
     def _opened(self, key: str | None = None) -> AbstractAsyncContextManager[Any]:
-        return _Client(_session().create_client("s3", **self._client), key)
+        return _Client(self._session.create_client("s3", **self._client), key)
 
 
 class _Upload:

@@ -172,3 +172,62 @@ def test_a_bar_is_drawn_as_the_output_can(monkeypatch: pytest.MonkeyPatch) -> No
     assert [output.bar(share, 4) for share in (0, 0.03, 0.5, 0.97, 1, 2)] == ["", "▏", "██", "███▉", "████", "████"]
     Stream.encoding = "ascii"
     assert [output.bar(share, 4) for share in (0, 0.5, 1)] == ["", "##", "####"]
+
+
+def test_prune(run: Run, url: str, tmp_path: Path) -> None:
+    """Nothing without a rule; a dry run prints what would go; what is exempt stays; events are archived before."""
+    code, _, err = run("prune", "--db", url)
+    assert (code, "say what is to go, by one of --unchanged-days" in err) == (2, True)
+    rules = ("--db", url, "--unchanged-days", 1, "--deleted-days", 1, "--keep-events", 1, "--archive", tmp_path / "a")
+    code, out, err = run("prune", *rules, "--dry-run")
+    assert (code, err) == (0, "")
+    assert [line.split() for line in out.splitlines()[:-1]] == [
+        ["soft_delete", "1", "s2"],
+        ["soft_delete", "1", "s3"],
+        ["soft_delete", "1", "s1"],
+        ["hard_delete", "1", "s4"],
+        ["prune", "1", "s1"],
+    ]
+    assert out.splitlines()[-1] == "would be: 3 sessions soft deleted, 1 sessions hard deleted, 1 events pruned"
+    planned = json.loads(run("prune", *rules, "--dry-run", "--json")[1])
+    assert (planned["dry_run"], len(planned["steps"]), planned["events_pruned"]) == (True, 5, 1)
+    code, out, err = run("prune", *rules, "--batch", 1)
+    assert (code, err) == (0, "")
+    assert out == "done: 3 sessions soft deleted, 1 sessions hard deleted, 1 events pruned\n"
+    assert len([*(tmp_path / "a").iterdir()]) == 2
+    done = json.loads(run("prune", *rules, "--exempt-status", "completed", "--json")[1])
+    assert (done["sessions_soft_deleted"], done["events_pruned"]) == (0, 0)  # s0 is pinned
+    assert json.loads(run("show", "--db", url, "s0", "--json")[1])["stats"]["event_count"] == 5
+    (tmp_path / "b").touch()
+    broken = (
+        "--db",
+        url,
+        "--keep-events",
+        1,
+        "--exempt-tag",
+        "x",
+        "--exempt-status",
+        "failed",
+        "--archive",
+        tmp_path / "b",
+    )
+    code, out, err = run("prune", *broken)
+    assert (code, out) == (1, "done: nothing\n")
+    assert "failed: prune: session 's0': the folder of artifacts" in err
+    assert run("prune", "--db", url, "--keep-events", 0)[0] == 2
+
+
+def test_health(run: Run, url: str) -> None:
+    """What is wrong is named, repaired where it can be, and told by the exit code."""
+    execute(url, "UPDATE asm_session_sequences SET last_sequence = 9 WHERE session_id = 's0'")
+    execute(url, "UPDATE asm_runs SET started_at = '2020-01-01 00:00:00.000000+00:00' WHERE id = 'r2'")
+    code, out, _ = run("health", "--db", url)
+    assert (code, "session 's0': 4 events are missing" in out, "stuck_run" in out) == (1, True, True)
+    code, out, _ = run("health", "--db", url, "--repair", "--json")
+    told = json.loads(out)
+    assert ([one["reason"] for one in told["repaired"]], [one["reason"] for one in told["issues"]]) == (
+        ["missing_events"],
+        ["stuck_run"],
+    )
+    execute(url, "DELETE FROM asm_runs WHERE id = 'r2'")
+    assert (code, run("health", "--db", url)) == (1, (0, "healthy\n", ""))

@@ -38,6 +38,8 @@ _PROMISED = [
     ("search page, tables read whole", "PostgreSQL", 1),
     ("usage of", "PostgreSQL", 1),
     ("usage of", "SQLite FULL", 1),
+    ("prune of", "PostgreSQL", 1),
+    ("prune of", "SQLite FULL", 1),
     ("append_event, session of", "PostgreSQL", 4),
     ("append_event, statements", "PostgreSQL", 1),
     ("append_event, 100 KB of state", "PostgreSQL", 1),

@@ -51,17 +51,17 @@ async def _walk(url: str, thread_id: str) -> dict[str, float]:
         storage = TortoiseStorage()
         async for _ in storage.iter_entries(thread_id, upto=2_000):  # connects, and fills the caches
             pass
-        before = most = _resident()
+        before = most = resident()
         count, begun = 0, time.perf_counter()
         async for _ in storage.iter_entries(thread_id):
             count += 1
             if count % _EVERY == 0:
-                most = max(most, _resident())
+                most = max(most, resident())
         seconds = time.perf_counter() - begun
-    return {"entries": count, "seconds": seconds, "growth": max(most, _resident()) - before}
+    return {"entries": count, "seconds": seconds, "growth": max(most, resident()) - before}
 
 
-def _resident() -> int:
+def resident() -> int:
     """Bytes of this process in memory; where there is no /proc, the most that there ever were."""
     if _STATM.exists():
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -383,6 +383,16 @@ async def _prepared(trial: Trial) -> None:
     await made("s", 4, user_id=trial.name)
 
 
+async def _create(trial: Trial) -> None:
+    state = {"k": 1, "user:k": 1}
+    await store.create(app_name="shop", user_id=trial.name, session_id="new", state=state)
+
+
+async def _append(trial: Trial) -> None:
+    session = await store.get(app_name="shop", user_id=trial.name, session_id="s")
+    await store.append_event(session, step(9, actions=Actions({"k": 1, "user:k": 1})))
+
+
 async def _delete_invocation(trial: Trial) -> None:
     await store.delete_invocation(app_name="shop", user_id=trial.name, session_id="s", invocation_id="i0")
 
@@ -404,7 +414,7 @@ async def _trim(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
-@pytest.mark.parametrize("operation", [_delete_invocation, _copy, _prune, _trim, _delete])
+@pytest.mark.parametrize("operation", [_create, _append, _delete_invocation, _copy, _prune, _trim, _delete])
 async def test_crashed_anywhere_each_is_whole_or_absent(adk_db: Database, operation: Any) -> None:
     """A fault at every statement, a cancellation at every await."""
     report = await crash_everywhere(operation, _look, prepare=_prepared, connection="default")

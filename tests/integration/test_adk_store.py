@@ -328,6 +328,17 @@ async def test_a_copy_of_a_session_made_anew_is_stale() -> None:
     await store.append_event(Session(**WHO, id="s", rev=3), said("z"), check_stale=True)
 
 
+@pytest.mark.parametrize("moment", [datetime.min, datetime.max], ids=["the first", "the last"])
+async def test_the_first_and_the_last_moment(moment: datetime) -> None:
+    """asyncpg stores these two as PostgreSQL's infinities; they come back as what they were."""
+    event = Event(author="user", timestamp=moment.replace(tzinfo=UTC))
+    session = await store.append_event(await made(), event)
+    assert await got() == session
+    assert (await got(after=moment.replace(tzinfo=UTC))).events == ()
+    (page,) = (await store.page_sessions(**WHO)).items
+    assert page.last_update_time == event.timestamp
+
+
 # -- what is shared, and what values survive ----------------------------------------------------------------------
 
 
@@ -528,6 +539,38 @@ async def test_corrupt_rows_are_named_and_hide_nothing_else(adk_db: Database) ->
     assert ([session.id for session in found], {error.session_id for error in errors}) == (["good"], {"bad", "worse"})
     with pytest.raises(CorruptRowError):
         await store.list(**WHO)
+
+
+@pytest.mark.parametrize(
+    ("table", "prefix", "key"),
+    [
+        ("adk_sessions", "", ("shop", "ann", "s")),
+        ("adk_app_states", "app:", ("shop",)),
+        ("adk_user_states", "user:", ("shop", "ann")),
+    ],
+)
+async def test_nothing_is_merged_into_a_corrupt_state(
+    adk_db: Database, table: str, prefix: str, key: tuple[str, ...]
+) -> None:
+    """Whoever would change it is told which row it is, and that row is left as it is."""
+    session = await made(state={"k": 1, "app:k": 1, "user:k": 1})
+    await adk_db.client.execute_query(f"UPDATE {table} SET state = '[1]'")
+    calls = [store.append_event(session, said("x", delta={f"{prefix}z": 1, "app:y": 1}), check_stale=True)]
+    calls += [made("other", {f"{prefix}z": 1, "user:y": 1})] if prefix else []
+    for call in calls:
+        async with in_transaction("default"):
+            with pytest.raises(CorruptRowError) as caught:
+                await call
+        assert (caught.value.table, caught.value.key) == (table, key)
+    assert await AdkEvent.all().count() == 0
+    assert await AdkSession.all().count() == 1
+    assert [row["state"].replace(" ", "") for row in await _rows(adk_db, f"SELECT * FROM {table}")] == ["[1]"]
+    if table != "adk_app_states":  # what is not touched is not in the way
+        await store.append_event(session, said("x", delta={"app:z": 1}))
+
+
+async def _rows(database: Database, sql: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in await database.client.execute_query_dict(sql)]
 
 
 async def test_a_corrupt_event_is_named(adk_db: Database) -> None:

@@ -19,8 +19,9 @@ from jido_tortoise.errors import (
     DuplicateEntryError,
     InvalidInputError,
     NotFoundError,
+    SchemaError,
 )
-from jido_tortoise.recording import Event, Run, Session, SessionStore, statements
+from jido_tortoise.recording import Event, QueryAPI, Run, Session, SessionStore, statements
 from jido_tortoise.recording.models import AsmEvent, AsmSession, AsmSessionSequence
 from jido_tortoise.recording.statements import RUN, SESSION
 from jido_tortoise.schema import ddl
@@ -277,3 +278,17 @@ async def test_w27_reads_use_their_indexes(recording_db: Database, store: Sessio
         plan = "\n".join(row[0] for row in rows[1])
         assert "Index" in plan, plan
         assert "Seq Scan" not in plan, plan
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [("DROP TABLE asm_artifacts", "asm_artifacts"), ("ALTER TABLE asm_runs DROP COLUMN cost_usd", "cost_usd")],
+    ids=["table", "column"],
+)
+async def test_e9_what_a_migration_has_not_made_is_named(recording_db: Database, change: str, missing: str) -> None:
+    """E9: before the first write, by the store as by its questions; E10, the way down, is with the migrations."""
+    await recording_db.client.execute_query(change)
+    for call in (SessionStore().save_session(Session(agent_id="a")), QueryAPI().get_usage_summary()):
+        with pytest.raises(SchemaError, match=missing):
+            await call
+    assert await AsmSession.all().count() == 0

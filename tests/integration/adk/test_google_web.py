@@ -14,6 +14,7 @@ from google.adk.cli.service_registry import get_service_registry
 from tortoise.context import get_current_context
 
 from jido_tortoise.adk import TortoiseSessionService
+from jido_tortoise.adk.models import AdkSession
 from jido_tortoise.errors import ConfigError, InvalidInputError
 
 _SERVICES = """
@@ -72,7 +73,10 @@ async def web(agents: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 # What the server is made of, none of it the session service's.
-@pytest.mark.filterwarnings(r"ignore:\[EXPERIMENTAL\] (InMemory|Base)CredentialService:UserWarning")
+_OF_THE_SERVER = r"ignore:\[EXPERIMENTAL\] (InMemory|Base)CredentialService:UserWarning"
+
+
+@pytest.mark.filterwarnings(_OF_THE_SERVER)
 async def test_the_web_server(web: httpx.AsyncClient, app: str) -> None:
     """Create, run, read, list, patch and delete, with the status codes that it promises."""
     name = app.replace("-", "_")
@@ -105,6 +109,19 @@ async def test_the_web_server(web: httpx.AsyncClient, app: str) -> None:
     assert [each["id"] for each in await asked("GET", sessions)] == ["s", again["id"]]
     await asked("DELETE", f"{sessions}/s")
     await asked("GET", f"{sessions}/s", 404)
+
+
+@pytest.mark.filterwarnings(_OF_THE_SERVER)
+async def test_a_malformed_row_hides_no_other_session(
+    web: httpx.AsyncClient, app: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody can give such a service an `on_corrupt` from the command line: the log names the row."""
+    sessions = f"/apps/{app.replace('-', '_')}/users/u/sessions"
+    for name in ("good", "bad"):
+        await web.post(sessions, json={"sessionId": name})
+    await AdkSession.filter(app_name=app.replace("-", "_"), id="bad").update(state=[1])
+    assert [each["id"] for each in (await web.get(sessions)).json()] == ["good"]
+    assert "'bad'): the state is malformed" in caplog.text
 
 
 async def test_the_registry_makes_the_service(agents: Path, app: str, url: str) -> None:

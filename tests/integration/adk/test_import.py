@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -216,12 +217,14 @@ async def test_bad_rows_are_named(
         ("UPDATE app_states SET state = '[]' WHERE app_name = ?", ("bar",)),
         ("UPDATE events SET session_id = 'gone' WHERE id = ? AND user_id = ?", ("e0", "bob")),
     )
+    await AdkAppState.create(app_name="shop", state=[1], updated_at=datetime.now(UTC))  # a malformed one of ours
     told: list[BadRow] = []
     done = await _imported(source, on_bad=told.append)
-    assert (done.sessions, done.events, done.bad_rows) == (3, 1, 7)
+    assert (done.sessions, done.events, done.bad_rows) == (3, 1, 8)
     assert told == done.bad
     assert sorted((bad.table, *bad.key) for bad in told) == [
         ("app_states", "bar"),
+        ("app_states", "shop"),
         ("events", "shop", "ann", "s of ann", "e0"),
         ("events", "shop", "ann", "s of ann", "e1"),
         ("events", "shop", "bob", "gone", "e0"),
@@ -231,6 +234,7 @@ async def test_bad_rows_are_named(
     ]
     assert next(bad.reason for bad in told if bad.key[-1] == "e0") == "the pickle calls io.open, which is no plain data"
     assert not (tmp_path / "pwned").exists()
+    await AdkAppState.all().delete()
     assert [event.id for event in (await store.get(app_name="shop", user_id="ann", session_id="s of ann")).events] == [
         "e2"
     ]

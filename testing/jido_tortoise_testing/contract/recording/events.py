@@ -1,4 +1,8 @@
-"""Events: numbered without gaps in the order of their appends, stored once, never changed."""
+"""Events: numbered without gaps in the order of their appends, stored once, never changed.
+
+E1 to E10 are those cases of agent_session_manager's Ecto store that its contract does not have: E9 and E10 are about
+tables, and stand with the tests of our own store.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ class AppendChecks(StoreChecks):
     """Appending, one or many."""
 
     async def test_append_and_read(self, store: SessionStoreLike, second: SessionStoreLike) -> None:
-        """An event that was appended is read as it was, with its number (cases 19, 20, 24)."""
+        """An event that was appended is read as it was, with its number (cases 19, 20, 24, E8)."""
         await begun(store)
         made = Event(
             type="tool_call_completed",
@@ -51,7 +55,7 @@ class AppendChecks(StoreChecks):
         assert (ids(found), numbers(found)) == (["a", "b", "c"], [1, 2, 3])
 
     async def test_numbers_rise(self, store: SessionStoreLike) -> None:
-        """Numbers begin at 1 in each session, and the store alone gives them (cases 25, 29)."""
+        """Numbers begin at 1 in each session, and the store alone gives them (cases 25, 29, E2)."""
         for name in ("s", "other"):
             await begun(store, name)
         assert await store.get_latest_sequence("s") == 0
@@ -133,13 +137,13 @@ class AppendChecks(StoreChecks):
         assert await store.get_latest_sequence("s") == 2
 
     async def test_w26_large_batch(self, store: SessionStoreLike) -> None:
-        """A batch of thousands is one like any other (W26)."""
+        """A batch of thousands is one like any other (W26, E4)."""
         await begun(store)
         assert numbers(await store.append_events(events(6000))) == list(range(1, 6001))
         assert numbers(await store.get_events("s", after=5998)) == [5999, 6000]
 
     async def test_w14_a_batch_of_anything_else(self, store: SessionStoreLike) -> None:
-        """What is no event is refused by its place, before anything is written; the store goes on (W14)."""
+        """What is no event is refused by its place, before anything is written; the store goes on (W14, E3)."""
         await begun(store)
         bad: Any
         for bad in ("text", None, {"id": "e"}):
@@ -170,7 +174,7 @@ class ReadChecks(StoreChecks):
         assert await store.get_events("nope") == []
 
     async def test_after_and_before(self, store: SessionStoreLike) -> None:
-        """After and before are numbers, themselves not included (cases 30, 31)."""
+        """After and before are numbers, themselves not included; filters combine (cases 30, 31, E6)."""
         await begun(store)
         await store.append_events([event(str(n), run_id="r" if n % 2 else "q") for n in range(1, 9)])
         assert numbers(await store.get_events("s", after=6)) == [7, 8]
@@ -181,7 +185,7 @@ class ReadChecks(StoreChecks):
         assert numbers(found) == [2, 4]
 
     async def test_w16_since_and_limit(self, store: SessionStoreLike) -> None:
-        """Since is a time, itself not included; limit 0 means none (W16)."""
+        """Since is a time, itself not included; limit 0 means none (W16, E5)."""
         await begun(store)
         times = [datetime(2026, 1, 1, 0, 0, 0, n, tzinfo=UTC) for n in range(4)]
         await store.append_events([event(str(n), timestamp=time) for n, time in enumerate(times)])

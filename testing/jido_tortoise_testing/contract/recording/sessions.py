@@ -111,7 +111,7 @@ class SessionChecks(StoreChecks):
                 await store.list_sessions(**options)
 
     async def test_delete_session(self, store: SessionStoreLike, second: SessionStoreLike) -> None:
-        """Deleting takes runs, events and counter along, and does no harm the second time (cases 8, 9, W16)."""
+        """Deleting takes runs, events and counter along, and does no harm the second time (cases 8, 9, W16, E1)."""
         for name in ("s", "other"):
             await begun(store, name)
             await store.save_run(run_of(name, f"r-{name}"))
@@ -174,7 +174,7 @@ class SessionChecks(StoreChecks):
         assert (await store.get_session("s")).status == "completed"
 
     async def test_w14_maps_keep_their_types(self, store: SessionStoreLike, second: SessionStoreLike) -> None:
-        """Metadata and context come back as they were: times, bytes, decimals, NUL, unknown keys (W14)."""
+        """Metadata and context come back as they were: times, bytes, decimals, NUL, unknown keys (W14, E7)."""
         await begun(store, metadata=RICH, context={"rich": [RICH]})
         found = await second.get_session("s")
         assert_same(dict(found.metadata), RICH)
