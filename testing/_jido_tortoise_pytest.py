@@ -1,5 +1,9 @@
 """What pytest loads at its start when jido-tortoise-testing is installed; it must import nothing heavy."""
 
+import sys
+
+import pytest
+
 from jido_tortoise_testing.fixtures import (
     jido,
     jido_adk,
@@ -33,6 +37,12 @@ from jido_tortoise_testing.plugin import (
     pytest_runtest_call,
     pytest_runtest_makereport,
     pytest_runtest_setup,
+)
+
+# So that a check that fails shows both sides; pytest sees to that by itself for a wheel, but not where the toolkit is
+# installed in place. What is imported by now cannot be changed any more, and pytest would warn.
+pytest.register_assert_rewrite(
+    *{"jido_tortoise_testing.contract", "jido_tortoise_testing.adk_contract"}.difference(sys.modules)
 )
 
 __all__ = [

@@ -109,10 +109,10 @@ class Pass:
                 statement = care_statements.soft_delete(column, db.schema, db.dialect)
                 given |= {"now": times.stored_time(self.now, db.dialect), "batch": self.policy.batch_size}
                 found = await all_of(db, statement, given, write=True)
-            if not found:
-                return
             for session_id, *_ in found:
                 self._did("sessions_soft_deleted", "soft_delete", session_id, 1)
+            if len(found) < (pruning.PAGE if self.report.dry_run else self.policy.batch_size):
+                return
 
     async def hard_delete(self) -> None:
         moment = before(self.now, self.policy.hard_delete_after_days)

@@ -33,7 +33,7 @@ _COMMANDS = (
     *("agents list", "agents show", "agents repair", "agents export"),
     *("adk list", "adk show", "adk prune", "adk delete", "adk import"),
     *("recording list", "recording show", "recording tail", "recording export", "recording import"),
-    "recording usage",
+    *("recording usage", "recording prune", "recording health"),
 )
 
 

@@ -74,6 +74,28 @@ def test_a_contract_without_a_storage_says_what_it_needs(tmp_path: Path) -> None
     assert "TestNothing must define the fixture make_storage" in ran.stdout
 
 
+def test_a_failed_check_shows_both_sides(tmp_path: Path) -> None:
+    """Nobody has to ask pytest for it, however the toolkit is installed."""
+    lossy = """
+import jido_tortoise as jt
+import pytest
+from jido_tortoise_testing.contract import StorageContract
+
+class Lossy(jt.InMemoryStorage):
+    async def put_checkpoint(self, key, data, **options):
+        return await super().put_checkpoint(key, "lost", **options)
+
+class TestLossy(StorageContract):
+    @pytest.fixture
+    def make_storage(self):
+        tables = jt.InMemoryStorage.Tables()
+        return lambda: Lossy(tables)
+"""
+    tmp_path.joinpath("test_adapter.py").write_text(lossy)
+    ran = run_pytest(tmp_path, "-o", "asyncio_mode=strict", "-q", "-k", "test_put_is_there")
+    assert "AssertionError: assert ('k', 'lost') == ('k', {" in ran.stdout
+
+
 async def test_a_check_without_its_capability_is_not_run() -> None:
     """Without pytest, too, the reason is told."""
 

@@ -184,6 +184,35 @@ async def test_retention_takes_the_content_along(recording_db: Database, files: 
     assert await recording_db.client.execute_query_dict("SELECT * FROM asm_artifacts") == []
 
 
+async def test_retention_in_the_hosts_transaction(recording_db: Database, files: FileArtifactStore) -> None:
+    """W21: the content of a session goes with the host's commit, and stays after a rollback."""
+    registry, maintenance = ArtifactRegistry(files), Maintenance(artifacts=files)
+    await kept("gone", deleted_at=ago(40))
+    await registry.put("a", b"text", session_id="gone")
+    with pytest.raises(ZeroDivisionError):
+        async with in_transaction():
+            assert await maintenance.hard_delete_expired_sessions(RetentionPolicy()) == 1
+            raise ZeroDivisionError
+    assert await registry.get("a") == b"text"
+    async with in_transaction():
+        assert await maintenance.hard_delete_expired_sessions(RetentionPolicy()) == 1
+        assert there(files) == 1
+    assert (there(files), await registry.get_by_key("a")) == (0, None)
+
+
+async def test_of_several_with_one_key_one_is_stored(recording_db: Database, files: FileArtifactStore) -> None:
+    """The others are told, and leave no content."""
+    registry = ArtifactRegistry(files)
+    done = await asyncio.gather(*(registry.put("k", f"{n}".encode()) for n in range(8)), return_exceptions=True)
+    assert [type(one) for one in done].count(AlreadyExistsError) == 7
+    assert (there(files), len(await registry.get("k"))) == (1, 1)
+    done = await asyncio.gather(
+        *(registry.put("k", f"{n}".encode(), overwrite=True) for n in range(8)), return_exceptions=True
+    )
+    assert {type(one).__name__ for one in done} <= {"Artifact", "AlreadyExistsError"}
+    assert (there(files), len(await registry.get("k"))) == (1, 1)
+
+
 async def age_artifacts(database: Database) -> None:
     """Make all deleted artifacts old."""
     await database.client.execute_query("UPDATE asm_artifacts SET deleted_at = '2020-01-01 00:00:00.000000+00:00'")

@@ -66,6 +66,10 @@ async def two(pg_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[lis
         yield stores
 
 
+#: Of this test's database: others run beside it on the server.
+_LISTENING = "datname = current_database() AND query LIKE 'LISTEN%'"
+
+
 async def test_followers_are_notified(two: list[SessionStore]) -> None:
     """At once, by appends, batches and flushes of another client, at their commit."""
     mine, theirs = two
@@ -93,7 +97,7 @@ async def test_one_listening_connection_while_somebody_follows(two: list[Session
     """Many followers share it, `doctor` counts it, nobody is asked to notify without one, and it goes with the last."""
     mine, theirs = two
     root = (await mine.connected()).root
-    listening_now = "SELECT count(*)::int FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+    listening_now = f"SELECT count(*)::int FROM pg_stat_activity WHERE {_LISTENING}"
     assert (listening.connections(root), run_sql(pg_url, listening_now)[0][0]) == (0, 0)
     waits = [asyncio.create_task(mine.get_events("s", after=0, wait_timeout_ms=9000)) for _ in range(7)]
     for _ in range(100):
@@ -116,7 +120,7 @@ async def test_a_lost_listener_is_replaced(two: list[SessionStore], pg_url: str)
     async with aclosing(mine.follow("s")) as following:
         waiting = asyncio.create_task(anext(following))
         await asyncio.sleep(0.1)
-        run_sql(pg_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+        run_sql(pg_url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_LISTENING}")
         await theirs.append_event(event("0"))
         async with asyncio.timeout(4):
             assert (await waiting).id == "0"

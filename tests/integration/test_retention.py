@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,9 @@ from jido_tortoise.recording import (
 from jido_tortoise.recording.archiving import events_key, session_key
 from jido_tortoise.recording.retention_pass import Step
 from tests.conftest import Database, opened
+from tests.integration import pruning_worker
 from tests.integration.kept import ago, ids, kept, numbers, refuse_deletes, told
-
-NOTHING = MaintenanceReport()
+from tests.integration.test_costs import sent
 
 
 def policy(**fields: Any) -> RetentionPolicy:
@@ -287,6 +289,43 @@ async def test_pruned_beside_a_writer(sqlite_url: str, pg_url: str) -> None:
             await Maintenance().execute(wished)
             assert await numbers("s") == [*range(51, 61)]
             assert await Maintenance().health_check() == []
+
+
+async def test_a_killed_pass_is_taken_again(sqlite_url: str, pg_url: str) -> None:
+    """Killed in earnest: what was deleted is counted, and the next pass does the rest."""
+    for url in (sqlite_url, pg_url):
+        async with opened(url, families=("recording",)):
+            await kept("s", status="completed")
+            await told("s", *["message_sent"] * 3000)
+        command, pipe = (sys.executable, pruning_worker.__file__, url), asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+        assert process.stdout is not None
+        for _ in range(3):
+            assert await process.stdout.readline() == b"10\n"
+        process.kill()
+        await process.communicate()
+        async with opened(url, families=("recording",), tables=False):
+            left = len(await numbers("s"))
+            assert 2000 <= left <= 2970
+            assert left % 10 == 0
+            assert await Maintenance().health_check() == []
+            assert (await Maintenance().execute(pruning_worker.POLICY)).events_pruned == left - 100
+            assert await numbers("s") == [*range(2901, 3001)]
+
+
+async def test_what_a_pass_sends(sqlite_url: str, pg_url: str) -> None:
+    """W23: a statement for a batch of sessions; for one of events what finds, locks, deletes and counts them."""
+    for url in (sqlite_url, f"{pg_url}&minsize=1&maxsize=1"):
+        async with opened(url, families=("recording",)) as database:
+            for n in range(30):
+                await kept(f"s{n}", status="completed")
+            old, few = policy(max_completed_session_age_days=90), policy(max_events_per_session=1, batch_size=20)
+            seen = await sent(database, partial(Maintenance().soft_delete_expired_sessions, old))
+            assert len([sql for sql in seen if "asm_sessions" in sql]) == 1
+            await told("s1", *["message_sent"] * 41)
+            seen = await sent(database, partial(Maintenance().prune_session_events, "s1", few))
+            assert len([sql for sql in seen if "asm_" in sql]) == 1 + 1 + 2 * (1 + 3)
+            assert max(map(len, seen)) < 2000  # no list of ids in a statement
 
 
 async def told_more(id: str) -> None:

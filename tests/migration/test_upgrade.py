@@ -433,6 +433,7 @@ def test_where_the_lock_file_is() -> None:
 # -- the host's apps too ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("measured")
 def test_all_upgrades_the_host_by_the_tool_that_it_has(host: Host) -> None:
     """Ours first; then the host's app by Aerich, from the location that its pyproject.toml names."""
     host.aerich("init-migrations")
@@ -442,6 +443,7 @@ def test_all_upgrades_the_host_by_the_tool_that_it_has(host: Host) -> None:
     assert host.upgrade("all=True") == ""
 
 
+@pytest.mark.usefixtures("measured")
 def test_all_upgrades_native_apps(host: Host) -> None:
     """Likewise an app that has Tortoise's own migrations."""
     host.settings("{'shop': {'models': ['shop.models'], 'migrations': 'shop.migrations'}, **jt.apps()}")

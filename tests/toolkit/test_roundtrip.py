@@ -49,6 +49,7 @@ def _traveller(name: str) -> Traveller:
     return agent
 
 
+@pytest.mark.usefixtures("measured")
 async def test_an_agent_survives_in_all_ways(db: Database) -> None:
     """Same process, second connection and new process, on all three databases, the one in memory included."""
     await assert_roundtrip(Jido(TortoiseStorage()), _traveller("a"))

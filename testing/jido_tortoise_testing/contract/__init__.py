@@ -13,9 +13,6 @@ handles work on the same data, which must be empty when a check begins. A check 
 not declare is skipped, with the reason. The checks are coroutines and carry pytest-asyncio's mark, so that they run in
 its strict mode too. An agent's state may hold whatever the codec can store, and so may these checks' data: a storage
 that keeps the texts of `jido_tortoise.codec` passes them.
-
-The assertions are plain `assert`s: `pytest.register_assert_rewrite("jido_tortoise_testing")` in a conftest.py, before
-the first import, makes pytest show both sides of a comparison that fails.
 """
 
 from typing import ClassVar

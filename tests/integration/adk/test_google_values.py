@@ -136,11 +136,12 @@ MADE_SAFE: dict[str, tuple[Callable[[], Any], Any]] = {
 async def test_what_cannot_be_stored_is_made_safe(
     service: TortoiseSessionService, app: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing else changes, the append succeeds, and the log says so; set by a create too."""
+    """Nothing else changes, the append succeeds, the log says so; by a create too. The session in hand keeps it."""
     make, expected = MADE_SAFE[name]
     session = await made(service, app, {"created": make(), "kept": (1,)})
     await service.append_event(session, setting(value=make(), **{"app:value": make(), "plain": b"\xff"}))
     found = await again(service, app)
+    assert type(session.state["value"]) is type(make())
     values = [found.state[key] for key in ("created", "value", "app:value")]
     values.append(found.events[0].actions.state_delta["value"])
     if expected is not None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from google.adk.cli.fast_api import get_fast_api_app
 from google.adk.cli.service_registry import get_service_registry
+from opentelemetry import trace
 from tortoise.context import get_current_context
 
 from jido_tortoise.adk import TortoiseSessionService
@@ -53,6 +54,8 @@ def agents(url: str, app: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (folder / "services.py").write_text(_SERVICES)
     (folder / f"settings_{name}.py").write_text(_SETTINGS.format(url=url))
     monkeypatch.setattr(sys, "path", [*sys.path])
+    # The server sets a tracer for the whole process: after this test nobody is to be traced any more.
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.delitem(sys.modules, "services", raising=False)
     return folder
 
