@@ -19,13 +19,9 @@ UNSCANNED_TYPES = frozenset(
     {
         "session_created",
         "session_started",
-        "session_paused",
         "session_resumed",
         "session_completed",
-        "session_cancelled",
         "run_started",
-        "run_cancelled",
-        "run_timeout",
         "token_usage_updated",
         "turn_completed",
         "workspace_snapshot_taken",
@@ -44,7 +40,11 @@ KNOWN_FIELDS: Mapping[str, tuple[str, ...]] = {
     "tool_call_failed": ("tool_input", "tool_output"),
     "error_occurred": ("error_message",),
     "run_failed": ("error_message",),
+    "run_cancelled": ("reason",),
+    "run_timeout": ("error_message",),
     "session_failed": ("error_message",),
+    "session_paused": ("reason",),
+    "session_cancelled": ("reason",),
     "policy_violation": ("details",),
 }
 

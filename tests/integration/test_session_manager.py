@@ -221,6 +221,24 @@ async def test_run_once_answers_though_others_ended_its_session(store: Any, chan
     assert (await store.get_session(result.session_id)).status == status
 
 
+@pytest.mark.parametrize("deep_scan", [True, False])
+@_IN_MEMORY
+async def test_reasons_are_stored_without_secrets(store: Any, deep_scan: bool) -> None:
+    """What somebody gave as a reason is text like any other: of a pause, of a cancelled run, of a cancelled session."""
+    manager = SessionManager(store, redactor=Redactor(deep_scan=deep_scan))
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    await manager.pause_session(session.id, reason=f"leaked {_SECRET}")
+    await manager.resume_session(session.id)
+    run = await manager.start_run(session.id, "hi")
+    await manager.cancel_run(run.id, reason=f"leaked {_SECRET}")
+    await manager.record(session.id, "run_timeout", {"error_message": f"leaked {_SECRET}"})
+    await manager.cancel_session(session.id, reason=f"leaked {_SECRET}")
+    told = [event.data for event in await store.get_events(session.id) if event.data]
+    words = "leaked [REDACTED]"
+    assert told == [{"reason": words}, {"reason": words}, {"error_message": words}, {"reason": words}]
+
+
 async def test_a_run_that_others_change_ends_upon_their_change(store: Any) -> None:
     """What somebody has written into the run meanwhile is there after its end (W4)."""
     manager = SessionManager(store)
