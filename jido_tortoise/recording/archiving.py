@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
+from jido_tortoise.errors import ConflictError
 from jido_tortoise.recording.artifact_stores import ArtifactStore
 from jido_tortoise.recording.exporting import SessionExport, line_of, plain
 from jido_tortoise.recording.query_statements import EVENT_ROWS
@@ -44,7 +46,8 @@ async def archive_session(store: SessionStore, archive: ArtifactStore, session_i
     """Write a whole session, which `import_sessions` can read.
 
     Raises:
-        NotFoundError: `session_not_found`.
+        NotFoundError: `session_not_found`: there is none, or not any more. Nothing was written.
+        ConflictError: `stale_session`: events of it were deleted meanwhile. Nothing was written.
         CorruptRowError: A row of it is malformed.
     """
     lines = aiter(SessionExport(store, session_id, include_artifacts=True))
@@ -52,12 +55,25 @@ async def archive_session(store: SessionStore, archive: ArtifactStore, session_i
     session = json.loads(head)
 
     async def parts() -> AsyncIterator[bytes]:
-        yield f"{head}\n".encode()
+        held = head
         async for line in lines:
-            yield f"{line}\n".encode()
+            yield f"{held}\n".encode()
+            held = line
+        # Before the last part, without which none is stored: what another process has archived before it deleted must
+        # not be replaced by what is left.
+        await _refuse_shrunk(store, session)
+        yield f"{held}\n".encode()
 
     await archive.put(session_key(session_id, session["counter"]["first_sequence"]), parts())
     return Archived(session["revision"], session["counter"]["last_sequence"])
+
+
+async def _refuse_shrunk(store: SessionStore, before: Mapping[str, Any]) -> None:
+    async with aclosing(aiter(SessionExport(store, before["id"], include_artifacts=False))) as lines:
+        now = json.loads(await anext(lines))
+    if now["counter"]["pruned"] != before["counter"]["pruned"]:
+        message = f"events of session {before['id']!r} were deleted while it was archived"
+        raise ConflictError(message, reason="stale_session", session_id=before["id"])
 
 
 async def archive_events(archive: ArtifactStore, session_id: str, found: Sequence[Mapping[str, Any]]) -> None:

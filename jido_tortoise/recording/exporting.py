@@ -8,7 +8,7 @@ meanwhile are left out.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -73,7 +73,7 @@ class SessionExport:
     def __await__(self) -> Generator[Any, None, ExportedSession]:
         return self._whole().__await__()
 
-    def __aiter__(self) -> AsyncIterator[str]:
+    def __aiter__(self) -> AsyncGenerator[str, None]:
         return self._lines()
 
     async def _whole(self) -> ExportedSession:
@@ -85,7 +85,7 @@ class SessionExport:
         artifacts = await _all(db, Artifact, _ARTIFACTS, self._values(stop)) if self._include_artifacts else None
         return ExportedSession(session, runs, events, artifacts)
 
-    async def _lines(self) -> AsyncIterator[str]:
+    async def _lines(self) -> AsyncGenerator[str, None]:
         db = await self._store.connected()
         head, stop = await self._head(db)
         counter = {name: head.pop(name) for name in query_statements.COUNTER}

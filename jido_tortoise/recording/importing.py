@@ -117,7 +117,7 @@ async def _import_one(
                 await _insert(inner, EVENTS.head, _COUNTER, [{"session_id": row["id"], **counter, **moments}])
             await one.read(inner, records, is_new)
     except ConstraintError as error:
-        message = f"a run, an event or an artifact of session {row['id']!r} is there already, in another session"
+        message = f"a run, an event or an artifact of session {row['id']!r} is there already, or comes twice"
         raise AlreadyExistsError(message, session_id=row["id"]) from error
     one.add_to(done, is_new)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -414,6 +414,7 @@ class SessionManager:
         """Make a session with one run, execute it, and end both.
 
         The session ends as the run does: completed, failed or cancelled; when a tool must be allowed first, it pauses.
+        One that others have paused or ended meanwhile stays so.
 
         Args:
             provider: Who answers.
@@ -435,7 +436,10 @@ class SessionManager:
         except BaseException as error:
             await to_the_end(self._end_by(session.id, error))
             raise
-        await self.complete_session(session.id)
+        with suppress(
+            InvalidTransitionError
+        ):  # others have paused or ended it: the answer is the caller's all the same
+            await self.complete_session(session.id)
         return result
 
     async def _end_by(self, session_id: str, error: BaseException) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from jido_tortoise import seams, telemetry
-from jido_tortoise.errors import ConflictError, InvalidTransitionError
+from jido_tortoise.errors import ConflictError, InvalidTransitionError, NotFoundError
 from jido_tortoise.recording.entities import Event, Run
 from jido_tortoise.recording.leases import LeasingStore, leases
 from jido_tortoise.recording.making import EventMaker
@@ -53,7 +53,10 @@ async def _ended(store: LeasingStore, lost: Run, pricing: Pricing | None) -> Run
     maker = EventMaker(lost.session_id, run_id=lost.id, provider=lost.provider, correlation_id=lost.id)
     told = maker.one("run_failed", {"error_code": "run_lost", "error_message": message})
     for _ in range(_ATTEMPTS):
-        session, run = await store.get_session(lost.session_id), await store.get_run(lost.id)
+        try:
+            session, run = await store.get_session(lost.session_id), await store.get_run(lost.id)
+        except NotFoundError:
+            return None  # deleted just now; or an orphan, which must not keep the others from being recovered
         if run.is_terminal:
             return None
         run = replace(run, token_usage=usage.tokens(None), turn_count=usage.turns or run.turn_count)

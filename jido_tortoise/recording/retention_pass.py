@@ -13,7 +13,7 @@ from typing import Any
 
 from jido_tortoise import journal, times
 from jido_tortoise.database import Db, transaction
-from jido_tortoise.errors import ConflictError, JidoError, StorageUnavailableError
+from jido_tortoise.errors import ConflictError, JidoError, NotFoundError, StorageUnavailableError
 from jido_tortoise.recording import bells, care_statements, health, pruning, statements
 from jido_tortoise.recording.archiving import Archived, archive_session
 from jido_tortoise.recording.artifacts import ArtifactRegistry, raw_artifacts
@@ -147,7 +147,14 @@ class Pass:
         for _ in range(_LOOKS):
             archive, archived = self.policy.archive, None
             if archive is not None:
-                archived = await archive_session(self.store, archive, session_id)
+                try:
+                    archived = await archive_session(self.store, archive, session_id)
+                except ConflictError:
+                    continue
+                except NotFoundError as error:
+                    if error.reason != "session_not_found":
+                        raise
+                    return False  # another process has deleted it just now
             if events > LARGE:
                 await self._empty(db, session_id, events, archived)
             done = await self._delete(db, session_id, moment, archived)

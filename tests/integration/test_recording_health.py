@@ -144,3 +144,16 @@ async def test_content_is_held_against_its_row(recording_db: Database, tmp_path:
     assert quick == {"gone": "missing_content", "short": "wrong_content"}
     full = {issue.message.split("'")[1]: issue.reason for issue in await maintenance.health_check(contents=True)}
     assert full == {**quick, "changed": "wrong_content"}
+
+
+async def test_a_run_without_its_session_keeps_no_other_from_being_recovered(recording_db: Database) -> None:
+    """W7, W8: an orphan is no lost run of anybody's; the repair removes it, and recovery passes it by."""
+    store = SessionStore()
+    for name in ("a", "gone", "z"):
+        await kept(name, status="active")
+        await store.save_run(Run(id=f"r-{name}", session_id=name, status="running"))
+        await store.lease_run(f"r-{name}", "dead", 1000)
+    await broken(
+        recording_db, "UPDATE asm_runs SET leased_until = started_at; DELETE FROM asm_sessions WHERE id = 'gone'"
+    )
+    assert {run.id for run in await Maintenance().recover_runs()} == {"r-a", "r-z"}

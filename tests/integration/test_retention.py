@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -340,3 +340,56 @@ async def test_what_is_no_policy_is_refused(recording_db: Database, call: Callab
     """M2: before the first write."""
     with pytest.raises(InvalidInputError, match="a RetentionPolicy"):
         await call({"batch_size": 0})
+
+
+async def test_two_passes_at_once(recording_db: Database, tmp_path: Path) -> None:
+    """W19: what another process has deleted just now is nothing that went wrong, and each session is counted once."""
+    for n in range(12):
+        await kept(f"s{n}", deleted_at=ago(40))
+        await told(f"s{n}", "run_started", *["message_sent"] * 3)
+    wished = policy(
+        hard_delete_after_days=30, archive_before_prune=True, archive_store=FileArtifactStore(tmp_path / "archive")
+    )
+    reports = await asyncio.gather(*(Maintenance().execute(wished) for _ in range(3)))
+    assert [report.errors for report in reports] == [[], [], []]
+    assert sum(report.sessions_hard_deleted for report in reports) == 12
+
+
+class Halting(FileArtifactStore):
+    """Takes the first part of what it is to store, and the rest when it is told to."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def put(self, key: str, content: Any) -> Any:
+        async def halting() -> AsyncIterator[bytes]:
+            async for part in content:
+                yield part
+                self.begun.set()
+                await self.go_on.wait()
+
+        return await super().put(key, halting())
+
+
+@pytest.mark.parametrize("meanwhile", ["deleted", "pruned"])
+async def test_a_late_archive_replaces_no_whole_one(recording_db: Database, tmp_path: Path, meanwhile: str) -> None:
+    """W18: who archives while another process deletes would else write what is left over all that there was."""
+    await kept("s", deleted_at=ago(40))
+    await told("s", "run_started", *["message_sent"] * 3)
+    root = tmp_path / "archive"
+    late, early = Halting(root), FileArtifactStore(root)
+    wished = {"hard_delete_after_days": 30, "archive_before_prune": True}
+    slow = asyncio.create_task(Maintenance().execute(policy(**wished, archive_store=late)))
+    await late.begun.wait()
+    if meanwhile == "pruned":
+        wished = {"max_events_per_session": 2, "archive_before_prune": True}
+        assert (await Maintenance().execute(policy(**wished, archive_store=early))).events_pruned == 2
+    else:
+        assert (await Maintenance().execute(policy(**wished, archive_store=early))).sessions_hard_deleted == 1
+    late.go_on.set()
+    report = await slow
+    assert (report.errors, report.sessions_hard_deleted) == ([], int(meanwhile == "pruned"))
+    archived = [json.loads(line) for file in root.iterdir() for line in file.read_text("utf-8").splitlines()]
+    assert sorted(one["sequence_number"] for one in archived if one["record"] == "event") == [1, 2, 3, 4]
+    assert [one["events"] for one in archived if one["record"] == "end"] == [2 if meanwhile == "pruned" else 4]

@@ -207,6 +207,20 @@ async def test_what_others_change_meanwhile_stays(store: Any) -> None:
     assert after.metadata["provider_sessions"] == {"during": {"provider_session_id": "conv-1", "model": "m-1"}}
 
 
+@pytest.mark.parametrize(("change", "status"), [("pause_session", "paused"), ("cancel_session", "cancelled")])
+async def test_run_once_answers_though_others_ended_its_session(store: Any, change: str, status: str) -> None:
+    """What the run has answered, and cost, is not lost to the caller; the session stays as it was left (W4)."""
+    manager = SessionManager(store)
+
+    async def during(request: Request) -> AsyncIterator[Said | Answer]:
+        await getattr(manager, change)(request.session_id)
+        yield _DONE
+
+    result = await manager.run_once(during, "hi")
+    assert (result.status, result.output) == ("completed", {"content": "ok"})
+    assert (await store.get_session(result.session_id)).status == status
+
+
 async def test_a_run_that_others_change_ends_upon_their_change(store: Any) -> None:
     """What somebody has written into the run meanwhile is there after its end (W4)."""
     manager = SessionManager(store)
