@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import pytest
@@ -31,6 +32,7 @@ def check_names(contract: type[Any]) -> list[str]:
     return list(dict.fromkeys(name for cls in reversed(contract.__mro__) for name in vars(cls) if name[:5] == "test_"))
 
 
+@cache
 def sizes_of(contract: type[Any]) -> dict[str, int]:
     """Answer how many checks a contract has of each level."""
     return dict(Counter(level_of(contract, name) for name in check_names(contract)))

@@ -13,6 +13,8 @@ from jido_tortoise_testing.adk_contract import AdkSessionContract, run_check
 
 from .adk_zoo import CHECKS, ZOO, Animal
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 #: How a check may fail: by its own word, or since the store raised what it must not, or hangs.
 FAILURES = (AssertionError, pytest.fail.Exception, JidoError, TimeoutError)
 CATCHES = [

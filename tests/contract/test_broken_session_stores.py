@@ -14,6 +14,8 @@ from jido_tortoise.errors import ConflictError, DuplicateEntryError, JidoError, 
 from jido_tortoise.recording import Artifact, Event, Flushed, InMemorySessionStore, Run, Session
 from jido_tortoise_testing.contract import SessionStoreContract
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 #: How a check may fail: by its own word, or since the store raised what it must not, or hangs.
 FAILURES = (AssertionError, pytest.fail.Exception, JidoError, TimeoutError, StopAsyncIteration)
 

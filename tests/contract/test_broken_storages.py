@@ -12,6 +12,8 @@ from jido_tortoise_testing.contract import StorageContract, check_names, run_che
 
 from .zoo import CHECKS, ZOO, Animal, DriverError
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 #: How a check may fail: by its own word, or since the storage raised what it must not, or hangs. Anything else, such as
 #: a TypeError, would be a mistake in the broken storage itself.
 FAILURES = (AssertionError, pytest.fail.Exception, JidoError, DriverError, TimeoutError)

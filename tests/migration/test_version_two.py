@@ -201,6 +201,7 @@ def copy(upgraded: Place, tmp_path: Path) -> Place:
     return Place("sqlite", f"sqlite://{tmp_path / 'copy.db'}")
 
 
+@pytest.mark.usefixtures("unmeasured")
 class TestUpgradedFromAnOldDump(StorageContract):
     """The whole contract, by code that knows version 1 only, on version 2."""
 

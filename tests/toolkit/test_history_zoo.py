@@ -18,6 +18,8 @@ from jido_tortoise_testing.contract import MakeStorage
 from jido_tortoise_testing.history import History, HistoryError
 from tests.contract.zoo import ZOO
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 #: What must be found, by the name of the storage that did it.
 FOUND = {
     "RewritesTheWholeJournal": "lost append",

@@ -18,6 +18,8 @@ from jido_tortoise_testing.contract.exact import difference
 from jido_tortoise_testing.strategies import Step, entries, json_states, op_sequences, states, storage_machine
 from tests.conftest import opened
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 _FEW = settings(
     max_examples=15, stateful_step_count=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

@@ -18,7 +18,7 @@ from jido_tortoise.codec.scalars import DECODERS
 from jido_tortoise.errors import CorruptRowError
 from tests.codec_values import BACKENDS, exact, plain_json, texts, using, values
 
-pytestmark = pytest.mark.parametrize("backend", BACKENDS)
+pytestmark = [pytest.mark.parametrize("backend", BACKENDS), pytest.mark.usefixtures("unmeasured")]
 #: A run beside the whole one, of the same laws, may ask for fewer examples.
 _SHARE = float(os.environ.get("JIDO_SHARE_OF_EXAMPLES", "1"))
 many = settings(max_examples=round(100 * _SHARE), deadline=None, suppress_health_check=[HealthCheck.too_slow])
