@@ -6,7 +6,8 @@ the conversation, which an earlier run has left in the session's metadata.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, cast
 
 from jido_tortoise import checks
@@ -125,11 +126,36 @@ def said_now(given: Any) -> tuple[Message, ...]:
     messages = given["messages"]
     if not isinstance(messages, list | tuple):
         raise InvalidInputError.at("input.messages", "a list of messages", messages)
-    return tuple(_message(message, f"input.messages[{at}]") for at, message in enumerate(messages) if _has(message))
+    return tuple(
+        one
+        for at, message in enumerate(messages)
+        for one in (*_said(message, f"input.messages[{at}]"), *_called(message, f"input.messages[{at}]"))
+    )
 
 
-def _has(message: Any) -> bool:
-    return not isinstance(message, Mapping) or bool(message.get("content")) or bool(message.get("tool_call_id"))
+def _said(message: Any, path: str) -> Iterable[Message]:
+    if not isinstance(message, Mapping) or message.get("content") or message.get("tool_call_id"):
+        yield _message(message, path)
+
+
+def _called(message: Any, path: str) -> Iterable[Message]:
+    """Answer the calls of a message in the format of OpenAI: without them the results that follow would be refused."""
+    calls = (message.get("tool_calls") if isinstance(message, Mapping) else None) or ()
+    if not isinstance(calls, list | tuple):
+        raise InvalidInputError.at(f"{path}.tool_calls", "a list of calls", calls)
+    for at, call in enumerate(calls):
+        try:
+            name, arguments = call["function"]["name"], call["function"].get("arguments")
+            yield Message(role="assistant", tool_call_id=call["id"], tool_name=str(name), tool_input=_parsed(arguments))
+        except (AttributeError, LookupError, TypeError) as error:
+            raise InvalidInputError.at(f"{path}.tool_calls[{at}]", "a call with id and function", call) from error
+
+
+def _parsed(arguments: Any) -> Any:
+    try:
+        return json.loads(arguments) if isinstance(arguments, str) else arguments
+    except ValueError:
+        return arguments
 
 
 def _message(message: Any, path: str) -> Message:
@@ -145,4 +171,7 @@ def _message(message: Any, path: str) -> Message:
             tool_name=message.get("tool_name"),
             tool_output=message.get("tool_output", message.get("content")),
         )
+    if message.get("tool_call_id") and not message.get("content"):  # a call, as a Message is stored
+        call: dict[str, Any] = {name: message.get(name) for name in ("tool_call_id", "tool_name", "tool_input")}
+        return Message(role="assistant", **call)
     return Message(role=role, content=message.get("content"))

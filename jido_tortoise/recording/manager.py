@@ -516,6 +516,9 @@ def _sent(message: Message) -> Said:
     if message.role == "tool":
         data = {"tool_name": message.tool_name or "", "tool_call_id": message.tool_call_id}
         return Said("tool_call_completed", {**data, "tool_output": message.tool_output})
+    if message.is_tool_call:
+        call = {"tool_name": message.tool_name or "", "tool_call_id": message.tool_call_id}
+        return Said("tool_call_started", {**call, "tool_input": message.tool_input})
     return Said("message_sent", {"content": message.content, "role": message.role})
 
 

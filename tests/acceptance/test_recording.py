@@ -29,6 +29,8 @@ from jido_tortoise.recording import (
     SessionStore,
     import_sessions,
 )
+from jido_tortoise.recording.providers import ScriptedProvider
+from jido_tortoise.recording.providers.openai import rendered
 from tests.acceptance.conversing import Talk, messages_of, record_all, talks_of
 from tests.conftest import opened
 
@@ -234,6 +236,36 @@ def in_archive(archive: FileArtifactStore) -> dict[str, list[Any]]:
                 if record["record"] == "event":
                     events.setdefault(record["session_id"], {})[record["sequence_number"]] = SimpleNamespace(**record)
     return {session_id: [mine[number] for number in sorted(mine)] for session_id, mine in events.items()}
+
+
+# -- going on with it ------------------------------------------------------------------------------------------------
+
+
+async def test_a_conversation_given_as_history(urls: dict[str, str]) -> None:
+    """A provider is asked with all that was said, calls of tools included, now and when a later run replays it."""
+    async with database(urls["sqlite"]) as store:
+        manager = SessionManager(store)
+        for talk in talks_of(OWN_TRANSCRIPTS)[:3]:
+            provider = ScriptedProvider.saying("Yes", "Certainly")
+            session = await manager.start_session("clerk")
+            await manager.activate_session(session.id)
+            for given in ({"messages": talk.messages}, "Really?"):
+                run = await manager.start_run(session.id, given)
+                await manager.execute_run(run.id, provider, continuation="replay")
+            first, second = (parsed(rendered(request.messages)) for request in provider.requests)
+            assert first == parsed(talk.messages)
+            later = [{"role": "assistant", "content": "Yes"}, {"role": "user", "content": "Really?"}]
+            assert second == [*first, *later]
+
+
+def parsed(messages: list[Any]) -> list[Any]:
+    """Answer messages with the arguments of calls as values, and without the names of tools in results."""
+    found = json.loads(json.dumps(messages))
+    for message in found:
+        message.pop("name", None)
+        for call in message.get("tool_calls", ()):
+            call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+    return list(found)
 
 
 # -- a damaged export ----------------------------------------------------------------------------------------------

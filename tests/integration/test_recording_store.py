@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tortoise.backends.base.client import Capabilities
 from tortoise.transactions import in_transaction
 
 from jido_tortoise import seams
@@ -20,6 +21,7 @@ from jido_tortoise.errors import (
     InvalidInputError,
     NotFoundError,
     SchemaError,
+    UnsupportedDatabaseError,
 )
 from jido_tortoise.recording import Event, QueryAPI, Run, Session, SessionStore, statements
 from jido_tortoise.recording.models import AsmEvent, AsmSession, AsmSessionSequence
@@ -292,3 +294,13 @@ async def test_e9_what_a_migration_has_not_made_is_named(recording_db: Database,
         with pytest.raises(SchemaError, match=missing):
             await call
     assert await AsmSession.all().count() == 0
+
+
+@pytest.mark.parametrize("backend", ["sqlite-memory"])
+async def test_w29_another_database_is_refused_by_name(recording_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W29: at once, rather than by an error of the driver somewhere on the way."""
+    monkeypatch.setattr(recording_db.client, "capabilities", Capabilities("mysql"), raising=False)
+    for call in (SessionStore().save_session(Session(agent_id="a")), QueryAPI().get_usage_summary()):
+        with pytest.raises(UnsupportedDatabaseError, match=r"mysql.*speaks SQLite, and PostgreSQL") as caught:
+            await call
+        assert caught.value.dialect == "mysql"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from jido_tortoise.errors import InvalidInputError
+from jido_tortoise.recording.continuation import said_now
 from jido_tortoise.recording.entities import Event
 from jido_tortoise.recording.transcript import Message, Transcript, from_events
 
@@ -99,3 +100,20 @@ def test_what_no_transcript_can_be_made_of() -> None:
         from_events([_EVENTS[0], replace(_EVENTS[1], session_id="t")])
     with pytest.raises(InvalidInputError, match="sequence_number"):
         from_events([Event(type="message_sent", session_id="s")])
+
+
+@pytest.mark.parametrize(
+    "calls", [7, "call", [7], [{"id": "1"}], [{"function": {"name": "f"}}], [{"id": "1", "function": 7}]]
+)
+def test_calls_that_are_none_are_refused(calls: Any) -> None:
+    """By their place, before anybody is asked."""
+    with pytest.raises(InvalidInputError) as caught:
+        said_now({"messages": [{"role": "assistant", "content": None, "tool_calls": calls}]})
+    assert str(caught.value.path).startswith("input.messages[0].tool_calls")
+
+
+def test_messages_come_back_as_they_were_stored() -> None:
+    """A run's input holds messages as dicts: calls and results with their tools."""
+    call = Message(role="assistant", tool_call_id="1", tool_name="f", tool_input={"n": 1})
+    given = [Message(role="user", content="hi"), call, Message(role="tool", tool_call_id="1", tool_output="x")]
+    assert said_now({"messages": [asdict(one) for one in given]}) == said_now({"messages": given}) == tuple(given)
