@@ -319,8 +319,9 @@ def test_interrupted_it_ends_quietly_and_tidies_up(url: str, tmp_path: Path) -> 
     """Ctrl-C reaches the demo and its process: no traceback, exit code 130, no agents left."""
     path = write_lines(tmp_path / "long.jsonl", *[{"messages": [{"n": n}] * 20} for n in range(2000)])
     command = [sys.executable, "-m", "jido_tortoise", "demo", "--db", url, "--transcripts", str(path)]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+    # A shell that runs us in its background has us ignore Ctrl-C, and whom we start, too.
+    pipes: dict[str, Any] = {"preexec_fn": _hear_interrupts, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, start_new_session=True, text=True, **pipes) as process:
         deadline = time.monotonic() + 60
         while not _has_agents(url) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -329,6 +330,10 @@ def test_interrupted_it_ends_quietly_and_tidies_up(url: str, tmp_path: Path) -> 
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert counts(url) == [0, 0, 0]
+
+
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _has_agents(url: str) -> bool:

@@ -46,7 +46,8 @@ def host(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "testing")]))
     # Without caches of bytecode pytest rewrites some 180 modules in each of these runs, which takes a second.
     cacheless = "PYTHONDONTWRITEBYTECODE"
-    for name in ("PYTEST_ADDOPTS", "JIDO_TEST_DB_URL", "JIDO_DB", "JIDO_SEED", "PYTEST_XDIST_WORKER", cacheless):
+    pytests = ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "CI", "BUILD_NUMBER")  # the last two lengthen its summary
+    for name in (*pytests, "JIDO_TEST_DB_URL", "JIDO_DB", "JIDO_SEED", cacheless):
         monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(shop_models=MODELS, shop_settings=SETTINGS)
 
