@@ -52,7 +52,8 @@ def test(arguments: list[str]) -> int:
     if arguments:
         return run("-m", "pytest", *arguments)
     run("-m", "coverage", "erase")
-    failed = run("-m", "coverage", "run", "-m", "pytest", "-n", "2")
+    # A worker more than there are cores in the smallest machine of ours: many a test waits for a process.
+    failed = run("-m", "coverage", "run", "-m", "pytest", "-n", "3")
     run("-m", "coverage", "combine", "--quiet")
     return failed
 

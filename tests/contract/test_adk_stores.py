@@ -21,6 +21,7 @@ class TestAdkSessionStore(AdkSessionContract):
         return AdkSessionStore
 
 
+@pytest.mark.usefixtures("unmeasured")
 class TestTwoConnections(CrowdChecks, StaleChecks):
     """The second handle has another connection, as a second process would: on SQLite the two lock each other out."""
 

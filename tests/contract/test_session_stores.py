@@ -27,6 +27,7 @@ class TestInMemorySessionStore(SessionStoreContract):
         return lambda: InMemorySessionStore(tables)
 
 
+@pytest.mark.usefixtures("unmeasured")
 class TestSessionStore(SessionStoreContract):
     """Each handle is a SessionStore of its own on the connection of the database."""
 
@@ -57,6 +58,7 @@ class _TwoConnections(CrowdChecks, WaitChecks, FollowChecks):
         return lambda: SessionStore(next(names), notify=self.notify)
 
 
+@pytest.mark.usefixtures("unmeasured")
 class TestW1TwoConnections(_TwoConnections):
     """W1: on SQLite the two lock each other out, and wait rather than fail; what the other appends is polled for."""
 
@@ -65,6 +67,7 @@ class TestW1TwoConnections(_TwoConnections):
         return str(request.param)
 
 
+@pytest.mark.usefixtures("unmeasured")
 class TestNotifying(_TwoConnections):
     """What the other connection appends is notified, on PostgreSQL."""
 

@@ -28,6 +28,7 @@ class TestInMemoryStorage(StorageContract):
         return lambda: InMemoryStorage(tables)
 
 
+@pytest.mark.usefixtures("unmeasured")
 class TestTortoiseStorage(StorageContract):
     """Each handle is a TortoiseStorage of its own on the connection of the database."""
 
@@ -36,6 +37,7 @@ class TestTortoiseStorage(StorageContract):
         return TortoiseStorage
 
 
+@pytest.mark.usefixtures("unmeasured")
 class TestTwoConnections(ConcurrentAppendChecks, ConcurrentCheckpointChecks, CancellingChecks, CheckpointChecks):
     """The second handle has another connection, as a second process would: on SQLite the two lock each other out."""
 
