@@ -103,7 +103,7 @@ def test_a_broken_storage_is_found(broken: type[InMemoryStorage]) -> None:
     more = settings(
         _FEW,
         max_examples=300,
-        stateful_step_count=35,
+        stateful_step_count=20,
         derandomize=True,  # a search by chance misses one of them now and then
         database=None,
         print_blob=False,
