@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from jido_tortoise import Agent, Jido
 from jido_tortoise.agents.care import delete_agent
 from jido_tortoise.agents.models import JidoCheckpoint
@@ -13,6 +15,8 @@ from jido_tortoise.database import resolve, transaction
 from jido_tortoise.schema import create
 from jido_tortoise_testing.faults import CrashReport, Trial, cancel_everywhere, crash_everywhere
 from tests.conftest import Database
+
+pytestmark = pytest.mark.usefixtures("unmeasured")
 
 storage = TortoiseStorage()
 
