@@ -80,23 +80,15 @@ class SessionPages:
         given = None if where is None else codec.dump_map(_conditions(where), path="where")
         bound = (app_name, user_id, _iso(updated_after), _iso(updated_before), given, bool(newest_first))
         place_at, place_id = (None, None) if after is None else place_of(after, bound)
-        wished = {
-            "user": user_id is not None,
-            "after": updated_after is not None,
-            "before": updated_before is not None,
-            "where": given is not None,
-            "place": after is not None,
-            "state": with_state,
-            "oldest": not newest_first,
-        }
+        filters = {"user": user_id, "after": updated_after, "before": updated_before, "where": given, "place": after}
+        parts = {name for name, value in filters.items() if value is not None}
+        parts |= {name for name, wished in (("state", with_state), ("oldest", not newest_first)) if wished}
         with telemetry.operation("adk_page_sessions", app_name=app_name) as span:
             db = await self.connected()
             values = {"app_name": app_name, "user_id": user_id, "where": given, "limit": limit + 1}
             values |= {"place_id": place_id, "place_at": _moment(place_at, db)}
             values |= {"after": _stored(updated_after, db), "before": _stored(updated_before, db)}
-            statement = care_statements.page(
-                frozenset(name for name, is_wished in wished.items() if is_wished), db.schema, db.dialect
-            )
+            statement = care_statements.page(frozenset(parts), db.schema, db.dialect)
             found = await run(db, statement, values, functions=_FUNCTIONS)
             span.set(count=min(len(found), limit))
         items = _sessions(found[:limit], app_name, on_corrupt)

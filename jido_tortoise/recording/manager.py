@@ -291,15 +291,7 @@ class SessionManager:
         asked = run.input if given is None else given
         now = continuing.said_now(asked)
         earlier, own = await continuing.earlier(self.store, session, provider, continuation, continuation_opts or {})
-        request = Request(
-            session_id=session.id,
-            run_id=run.id,
-            messages=(*earlier, *now),
-            input=asked,
-            provider_session_id=own,
-            options=dict(options or {}),
-            metadata=run.metadata,
-        )
+        request = _request(run, asked, (*earlier, *now), own, options)
         execution = Execution(
             settings=self._settings,
             run=run,
@@ -307,9 +299,7 @@ class SessionManager:
             maker=self._maker(session.id, run_id=run.id, provider=name, correlation_id=correlation_id or run.id),
             wishes=Wishes(policies=(*self._policies, *policies), callback=event_callback, time_limit=time_limit),
         )
-        lacking = _lacking(provider, optional_capabilities)
-        begun = {"provider": name, **({"missing_capabilities": lacking} if lacking else {})}
-        opening = (Said("run_started", begun), *(_sent(message) for message in now))
+        opening = (_begun(provider, optional_capabilities), *map(_sent, now))
         return await self._executed(execution, session, provider, request, opening)
 
     async def _executed(
@@ -547,6 +537,26 @@ def _not_from(session: Session, status: str, only_from: str) -> InvalidTransitio
         to_status=status,
         allowed=[only_from],
     )
+
+
+def _request(
+    run: Run, asked: Any, messages: tuple[Message, ...], own: str | None, options: Mapping[str, Any] | None
+) -> Request:
+    return Request(
+        session_id=run.session_id,
+        run_id=run.id,
+        messages=messages,
+        input=asked,
+        provider_session_id=own,
+        options=dict(options or {}),
+        metadata=run.metadata,
+    )
+
+
+def _begun(provider: Provider, optional_capabilities: Iterable[str]) -> Said:
+    lacking = _lacking(provider, optional_capabilities)
+    missing = {"missing_capabilities": lacking} if lacking else {}
+    return Said("run_started", {"provider": name_of(provider), **missing})
 
 
 def _lacking(provider: object, wished: Iterable[str]) -> list[str]:

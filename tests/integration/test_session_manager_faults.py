@@ -36,7 +36,9 @@ async def test_a_status_is_stored_with_its_event(recording_db: Database, backend
         session = await manager.store.get_session(trial.name)
         return session.status, _types(await manager.store.get_events(trial.name))
 
-    await crash_everywhere(operation, invariant, prepare=prepare, connection="default")
+    report = await crash_everywhere(operation, invariant, prepare=prepare, connection="default")
+    assert report.before == ("pending", ["session_created"])
+    assert report.after == ("active", ["session_created", "session_started"])
 
 
 @_BACKENDS

@@ -85,7 +85,8 @@ async def test_later_append(db: Database) -> None:
     async def append_thread(trial: Trial) -> None:
         await storage.append_thread(trial.name, _notes(trial, 2, 4), expected_rev=4)
 
-    await _both(append_thread, _journal, _stored_journal)
+    report = await _both(append_thread, _journal, _stored_journal)
+    assert report.after == ((6, 0), [0, 1, 2, 3, 4, 5])
 
 
 async def test_save(db: Database) -> None:

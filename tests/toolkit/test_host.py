@@ -100,10 +100,10 @@ E     a transaction is still open on the connection
 
 
 def test_its_suite_uses_every_fixture() -> None:
-    """Also those that are added later; those of a family of tables that the service lacks are tested beside it."""
+    """Also those that are added later."""
     offered = {name for name in plugin.__all__ if not name.startswith("pytest_")}
     used = {argument.arg for function in _functions(HOST) for argument in function.args.args}
-    assert {name for name in offered - used if not name.startswith("jido_recording")} == set()
+    assert offered - used == set()
 
 
 def _count(printed: str) -> int:

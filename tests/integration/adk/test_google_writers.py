@@ -147,6 +147,8 @@ async def test_the_first_calls_of_a_process_may_be_many_at_once(url: str, app: s
     """Nothing has to be prepared before them."""
     async with opened(url, tables=False, families=("adk",)):
         await asyncio.gather(*(made(TortoiseSessionService(), app, f"s{n}") for n in range(5)))
+        listed = await TortoiseSessionService().list_sessions(app_name=app)
+    assert sorted(session.id for session in listed.sessions) == [f"s{n}" for n in range(5)]
 
 
 # -- one session object -------------------------------------------------------------------------------------------

@@ -4,5 +4,8 @@ import jido_tortoise as jt
 
 TORTOISE_ORM = {
     "connections": {"default": "sqlite://production.db"},
-    "apps": {"shop": {"models": ["shop.models"], "default_connection": "default"}, **jt.apps("agents", "adk")},
+    "apps": {
+        "shop": {"models": ["shop.models"], "default_connection": "default"},
+        **jt.apps("agents", "adk", "recording"),
+    },
 }

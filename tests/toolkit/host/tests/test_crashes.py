@@ -44,7 +44,9 @@ async def test_an_order_is_whole_whatever_breaks(jido_faults):
 
 
 async def test_an_order_is_whole_wherever_it_is_cancelled(jido_faults):
-    await jido_faults.cancel_everywhere(order, seen, prepare=with_tea)
+    report = await jido_faults.cancel_everywhere(order, seen, prepare=with_tea)
+    assert (report.before, report.after) == ((1, ["added"], []), (0, ["added", "bought"], [Decimal("2.50")]))
+    assert report.sound == len(report.points) > 10
 
 
 async def test_an_order_that_failed_can_be_made_again(jido, jido_factories, jido_faults):
