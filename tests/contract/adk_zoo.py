@@ -103,6 +103,10 @@ def with_delta(event: Event, change: Callable[[dict[str, Any]], dict[str, Any]])
     return replace(event, actions=replace(event.actions, state_delta=change(dict(event.actions.state_delta))))
 
 
+def _key_of(session: Session) -> dict[str, str]:
+    return {"app_name": session.app_name, "user_id": session.user_id, "session_id": session.id}
+
+
 # -- sessions -----------------------------------------------------------------------------------------------------
 
 given("IgnoresIds", "create", "create_answers_the_session names_are_exact", session_id=lambda _: None)
@@ -625,8 +629,58 @@ async def _never_checks(_: Broken, real: Any, session: Session, event: Event, **
 instead("NeverChecks", "append_event", "a_stale_copy_is_refused of_two_stale_copies_one_wins", _never_checks)
 
 
+async def _checks_the_number(store: Broken, real: Any, session: Session, event: Event, **options: Any) -> Any:
+    now = await store.inner.get(**_key_of(session))
+    return await real(replace(session, identity=now.identity), event, **options)
+
+
+instead("ChecksTheNumberAlone", "append_event", "a_copy_of_a_session_that_was_made_anew_is_refused", _checks_the_number)
+
+
 async def _checks_wrongly(_: Broken, real: Any, session: Session, event: Event, **options: Any) -> Any:
     return await real(replace(session, rev=session.rev + 1) if options else session, event, **options)
 
 
 instead("TakesAllForStale", "append_event", "a_current_copy_is_not_refused", _checks_wrongly)
+
+# -- cancellation -------------------------------------------------------------------------------------------------
+
+
+async def _event_then_state(store: Broken, real: Any, session: Session, event: Event, **options: Any) -> Any:
+    from jido_tortoise.adk.models import AdkSession
+
+    await real(session, with_delta(event, lambda _: {}), **options)
+    await asyncio.sleep(0)
+    await AdkSession.filter(id=session.id).update(state=dict(event.actions.state_delta))
+    return await store.inner.get(**_key_of(session))
+
+
+async def _user_then_session(store: Broken, real: Any, **fields: Any) -> Any:
+    shared = {key: value for key, value in (fields.get("state") or {}).items() if key.startswith("user:")}
+    if shared and fields["session_id"] not in [one.id for one in await store.inner.list(**_who(fields))]:
+        await store.inner.create(**_who(fields), state=shared)
+    await asyncio.sleep(0)
+    return await real(**fields)
+
+
+def _who(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: fields[name] for name in ("app_name", "user_id")}
+
+
+async def _events_then_session(_: Broken, real: Any, **which: Any) -> Any:
+    await AdkEvent.filter(**which).delete()
+    await asyncio.sleep(0)
+    await real(**which)
+
+
+async def _swallows(_: Broken, real: Any, session: Session, *args: Any, **options: Any) -> Any:
+    try:
+        return await real(session, *args, **options)
+    except asyncio.CancelledError:
+        return session
+
+
+instead("StoresTheStateAfterwards", "append_event", "cancelled_append", _event_then_state)
+instead("StoresTheUserFirst", "create", "cancelled_create", _user_then_session)
+instead("DeletesTheEventsFirst", "delete", "cancelled_delete", _events_then_session)
+instead("SwallowsACancellation", "append_event", "cancelled_call_is_told", _swallows)
