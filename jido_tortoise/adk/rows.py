@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jido_tortoise import checks, codec
 from jido_tortoise.adk import routing
 from jido_tortoise.adk.making import maker
-from jido_tortoise.adk.trees import actions_of, actions_tree, content_of, content_tree
+from jido_tortoise.adk.trees import actions_of, actions_tree, content_of, content_tree, no_actions
 from jido_tortoise.adk.values import Actions, Content, Event, Session
 from jido_tortoise.codec.text import is_clean
 from jido_tortoise.database import Dialect
@@ -61,6 +61,15 @@ class EventRow(NamedTuple):
     timestamp: Any
     extra: str
 
+
+#: What stands in the rows of events that do nothing but say something, on SQLite and as jsonb spells it.
+NOTHING_DONE = frozenset(
+    {
+        codec.dump_map(actions_tree(Actions(), {})),
+        '{"escalate": false, "state_delta": {}, "artifact_delta": {}, "transfer_to_agent": null,'
+        ' "skip_summarization": false}',
+    }
+)
 
 #: Where these two stand in a row with its number before it.
 _CONTENT, _ACTIONS = 1 + EventRow._fields.index("content"), 1 + EventRow._fields.index("actions")
@@ -183,10 +192,14 @@ def decode_events(rows: Sequence[Sequence[Any]], key: Key) -> list[Event]:
 
 def _events(rows: Sequence[Sequence[Any]]) -> list[Event]:
     contents = codec.loads_each([row[_CONTENT] or "null" for row in rows])
-    actions = codec.loads_each([row[_ACTIONS] for row in rows])
+    done = iter(codec.loads_each([text for row in rows if (text := row[_ACTIONS]) not in NOTHING_DONE]))
     return [
-        _made(row, None if content is None else content_of(content), actions_of(does))
-        for row, content, does in zip(rows, contents, actions, strict=True)
+        _made(
+            row,
+            None if content is None else content_of(content),
+            no_actions() if row[_ACTIONS] in NOTHING_DONE else actions_of(next(done)),
+        )
+        for row, content in zip(rows, contents, strict=True)
     ]
 
 

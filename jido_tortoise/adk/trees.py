@@ -120,6 +120,11 @@ def actions_of(tree: Mapping[str, Any]) -> Actions:
     )
 
 
+def no_actions() -> Actions:
+    """Make the actions of an event that does nothing."""
+    return _make_actions({}, {}, None, False, False, {}, {})
+
+
 def _beside(tree: Mapping[str, Any], known: frozenset[str]) -> Tree:
     if tree.keys() <= known:  # nearly always, and much cheaper
         return {}

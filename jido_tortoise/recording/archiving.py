@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from jido_tortoise.errors import ConflictError
 from jido_tortoise.recording.artifact_stores import ArtifactStore
-from jido_tortoise.recording.exporting import SessionExport, line_of, plain
+from jido_tortoise.recording.entities import Session
+from jido_tortoise.recording.exporting import SessionExport, line_of, plain, written_time
 from jido_tortoise.recording.query_statements import EVENT_ROWS
 from jido_tortoise.recording.store import SessionStore
 
@@ -35,11 +36,18 @@ def _named(session_id: str) -> str:
 
 
 class Archived(NamedTuple):
-    """What stands in the archive of a session."""
+    """What stands in the archive of a session; compared with what is there when it is to be deleted."""
 
+    created_at: str
     revision: int
     #: The number of its last event.
     last: int
+    #: Of its runs and artifacts.
+    belongings: int
+
+    def is_of(self, session: Session) -> bool:
+        """Tell whether a session is the one that was archived, unchanged, whatever has come of what belongs to it."""
+        return (self.created_at, self.revision) == (written_time(session.created_at), session.revision)
 
 
 async def archive_session(store: SessionStore, archive: ArtifactStore, session_id: str) -> Archived:
@@ -53,19 +61,32 @@ async def archive_session(store: SessionStore, archive: ArtifactStore, session_i
     lines = aiter(SessionExport(store, session_id, include_artifacts=True))
     head = await anext(lines)
     session = json.loads(head)
+    seen = 0
 
     async def parts() -> AsyncIterator[bytes]:
-        held = head
+        nonlocal seen
+        held, seen = head, 0
         async for line in lines:
             yield f"{held}\n".encode()
             held = line
+            if line.startswith(_BELONGINGS):
+                seen = with_line(seen, line)
         # Before the last part, without which none is stored: what another process has archived before it deleted must
         # not be replaced by what is left.
         await _refuse_shrunk(store, session)
         yield f"{held}\n".encode()
 
     await archive.put(session_key(session_id, session["counter"]["first_sequence"]), parts())
-    return Archived(session["revision"], session["counter"]["last_sequence"])
+    return Archived(session["created_at"], session["revision"], session["counter"]["last_sequence"], seen)
+
+
+#: How the lines begin of what else belongs to a session.
+_BELONGINGS = tuple(line_of(kind, {})[:-1] + "," for kind in ("run", "artifact"))
+
+
+def with_line(seen: int, line: str) -> int:
+    """Add a line to what was seen: a number that stands for a set of lines, in whatever order they come."""
+    return (seen + int.from_bytes(hashlib.sha256(line.encode()).digest())) % 2**256
 
 
 async def _refuse_shrunk(store: SessionStore, before: Mapping[str, Any]) -> None:

@@ -20,8 +20,8 @@ _PARAMETERS = (
     Column("exempt_tags", "text[]"),
     Column("types", "text[]"),
     Column("ids", "text[]"),
-    Column("keys", "text[]"),
     Column("numbers", "bigint[]"),
+    Column("keys", "text[]"),
     Column("before", "timestamptz"),
     Column("changed_since", "timestamptz"),
     Column("now", "timestamptz"),
@@ -92,6 +92,17 @@ def deleted(schema: str | None, dialect: Dialect) -> Statement:
         f" LEFT JOIN {{schema}}{EVENTS.head} AS q ON q.session_id = s.id WHERE s.deleted_at < :before AND"
         f" {_not_exempt(dialect)} AND (s.deleted_at, s.id) > (:place, :place_id)"
         " ORDER BY s.deleted_at, s.id LIMIT :batch"
+    )
+    return _finished(sql, schema, dialect)
+
+
+@lru_cache(maxsize=16)
+def lock_belongings(table: str, key: str, schema: str | None, dialect: Dialect) -> Statement:
+    """Keep others from writing what a table has of a session, until the transaction ends; SQLite has one writer."""
+    lock = " FOR UPDATE" if dialect == "postgres" else ""
+    sql = (
+        f"WITH x AS (SELECT 1 FROM {{schema}}{table} WHERE session_id = :session_id ORDER BY {key}{lock})"
+        " SELECT count(*) FROM x"
     )
     return _finished(sql, schema, dialect)
 
@@ -177,10 +188,10 @@ def _of(which: Which, dialect: Dialect) -> str:
 
 @lru_cache(maxsize=16)
 def delete_events(schema: str | None, dialect: Dialect) -> Statement:
-    """Delete events of a session by their numbers."""
+    """Delete events of a session by their numbers; answer their ids."""
     sql = (
         "DELETE FROM {schema}asm_events WHERE session_id = :session_id"
-        f" AND {one_of('sequence_number', 'numbers', dialect)} RETURNING 1"
+        f" AND {one_of('sequence_number', 'numbers', dialect)} RETURNING id"
     )
     return _finished(sql, schema, dialect)
 

@@ -111,6 +111,14 @@ class SessionExport:
         return {"session_id": self._session_id, "session_ids": self._session_id, "upto": stop, "live": True}
 
 
+async def belongings(db: Db, session_id: str) -> AsyncIterator[str]:
+    """Answer the lines of a session's runs and artifacts as they are now; an export has the same ones."""
+    values = {"session_id": session_id, "live": True}
+    for kind in (_RUNS, _ARTIFACTS):
+        async for row in _rows(db, kind, values):
+            yield line_of(kind.name, plain(row, kind.of))
+
+
 async def _all(db: Db, cls: type[V], kind: _Kind, values: Mapping[str, Any]) -> tuple[V, ...]:
     return tuple([rows.decode(cls, kind.of.columns, row, kind.of.table) async for row in _rows(db, kind, values)])
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from jido_tortoise import times
+from jido_tortoise import checks, times
 from jido_tortoise.database import Db
-from jido_tortoise.errors import CorruptContentError, CorruptRowError, NotFoundError
+from jido_tortoise.errors import CorruptContentError, NotFoundError
 from jido_tortoise.recording import care_statements, statements
 from jido_tortoise.recording.artifact_stores import ArtifactStore
 from jido_tortoise.recording.artifacts import ArtifactRegistry, raw_artifacts
@@ -75,8 +74,9 @@ async def repair(db: Db, store: SessionStore, artifacts: ArtifactRegistry) -> Re
     async for issue in _counters(db):
         await _right_counter(db, str(issue.session_id))
         repaired.append(issue)
-    with suppress(CorruptRowError):  # as where the classes of the host are missing; the run stays stuck, and is told
-        repaired += [_stuck(run.id, run.session_id, unleased=False) for run in await recover_runs(store)]
+    # One that cannot be read, as where the classes of the host are missing, stays stuck, and is told below.
+    ended = await recover_runs(store, limit=checks.MOST, on_corrupt=lambda _: None)
+    repaired += [_stuck(run.id, run.session_id, unleased=False) for run in ended]
     left = await check(db, artifacts, contents=False, stuck_after=86_400)
     return RepairReport([issue for issue in repaired if issue not in left], left)
 

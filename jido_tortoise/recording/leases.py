@@ -12,7 +12,7 @@ from typing import Protocol, TypeGuard
 
 from jido_tortoise import checks, times
 from jido_tortoise.recording.entities import Run
-from jido_tortoise.recording.port import SessionStoreLike
+from jido_tortoise.recording.port import OnCorrupt, SessionStoreLike
 
 
 class LeasingStore(SessionStoreLike, Protocol):
@@ -25,8 +25,13 @@ class LeasingStore(SessionStoreLike, Protocol):
         """
         ...
 
-    async def lost_runs(self, *, limit: int = 100) -> Sequence[Run]:
-        """Answer running runs whose lease has run out, the longest ago first; those that nobody leased are none."""
+    async def lost_runs(self, *, limit: int = 100, on_corrupt: OnCorrupt | None = None) -> Sequence[Run]:
+        """Answer running runs whose lease has run out, the longest ago first; those that nobody leased are none.
+
+        Args:
+            limit: At most so many; those that cannot be read do not count.
+            on_corrupt: Called with the error of each run that cannot be read, which is then left out.
+        """
         ...
 
 

@@ -5,7 +5,7 @@ Nothing runs by itself: call `execute` from a timer of the host, or `jido-tortoi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from jido_tortoise import checks, seams, telemetry
 from jido_tortoise.errors import InvalidInputError
@@ -14,6 +14,7 @@ from jido_tortoise.recording.artifact_stores import ArtifactStore
 from jido_tortoise.recording.artifacts import ArtifactRegistry
 from jido_tortoise.recording.entities import Run
 from jido_tortoise.recording.health import HealthIssue, RepairReport
+from jido_tortoise.recording.port import OnCorrupt
 from jido_tortoise.recording.pricing import Pricing
 from jido_tortoise.recording.recovery import recover_runs
 from jido_tortoise.recording.retention import RetentionPolicy
@@ -127,12 +128,11 @@ class Maintenance:
             span.set(repaired=len(report.repaired), left=len(report.left))
         return report
 
-    async def recover_runs(self, *, pricing: Pricing | None = None) -> list[Run]:
-        """End the running runs whose process gives no sign of life any more; see `SessionManager.recover_runs`."""
-        ended: list[Run] = []
-        while found := await recover_runs(self._store, pricing=pricing):
-            ended += found
-        return ended
+    async def recover_runs(
+        self, *, pricing: Pricing | None = None, on_corrupt: OnCorrupt | None = None
+    ) -> Sequence[Run]:
+        """End all running runs whose process gives no sign of life any more; see `recovery.recover_runs`."""
+        return await recover_runs(self._store, pricing=pricing, limit=checks.MOST, on_corrupt=on_corrupt)
 
     def _pass(
         self,

@@ -23,7 +23,7 @@ from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.execution import EventCallback, Execution, RunResult, Settings, Wishes, executing
 from jido_tortoise.recording.making import EventMaker, told_of, told_once
 from jido_tortoise.recording.policies import Policy
-from jido_tortoise.recording.port import SessionStoreLike
+from jido_tortoise.recording.port import OnCorrupt, SessionStoreLike
 from jido_tortoise.recording.pricing import LIST_PRICES, Pricing
 from jido_tortoise.recording.providers.base import Provider, Request, Said, name_of
 from jido_tortoise.recording.recovery import recover_runs
@@ -363,9 +363,9 @@ class SessionManager:
         await self.record(run.session_id, "tool_approval_requested", data, run_id=run_id)
         return await self.cancel_run(run_id, reason="tool_approval_requested")
 
-    async def recover_runs(self) -> Sequence[Run]:
+    async def recover_runs(self, *, on_corrupt: OnCorrupt | None = None) -> Sequence[Run]:
         """End the runs whose processes are gone as `failed` with the code `run_lost`; see `recovery.recover_runs`."""
-        return await recover_runs(self.store, pricing=self._settings.pricing)
+        return await recover_runs(self.store, pricing=self._settings.pricing, on_corrupt=on_corrupt)
 
     async def record(
         self, session_id: str, event_type: str, data: Mapping[str, Any] | None = None, *, run_id: str | None = None

@@ -10,12 +10,13 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, TypeVar
 
 from jido_tortoise import checks, times
 from jido_tortoise.recording import bells, following, leases, port, rows
 from jido_tortoise.recording.entities import Artifact, Event, Run, Session
-from jido_tortoise.recording.port import Flushed, OneOrMany, Wished
+from jido_tortoise.recording.port import Flushed, OnCorrupt, OneOrMany, Wished
 from jido_tortoise.recording.rows import Row
 from jido_tortoise.recording.statements import EVENT_COLUMNS, EVENTS, RUN, SESSION, Kind
 
@@ -129,13 +130,13 @@ class InMemorySessionStore:
         self._tables.leases[run_id] = (holder, until)
         return True
 
-    async def lost_runs(self, *, limit: int = 100) -> list[Run]:
+    async def lost_runs(self, *, limit: int = 100, on_corrupt: OnCorrupt | None = None) -> list[Run]:
         """Answer running runs whose lease has run out, the longest ago first."""
         checks.whole(limit, "limit")
         now, runs = times.now(), self._tables.runs
         lost = sorted((until, run_id) for run_id, (_, until) in self._tables.leases.items() if until < now)
         running = [run_id for _, run_id in lost if run_id in runs and runs[run_id]["status"] == "running"]
-        return [self._get(RUN, Run, run_id) for run_id in running[:limit]]
+        return [*islice(rows.readable(Run, RUN, (runs[run_id] for run_id in running), on_corrupt), limit)]
 
     # -- events ---------------------------------------------------------------------------------------------------
 

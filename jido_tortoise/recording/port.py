@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from jido_tortoise import checks, times
-from jido_tortoise.errors import InvalidInputError, InvalidRecordError
+from jido_tortoise.errors import CorruptRowError, InvalidInputError, InvalidRecordError
 from jido_tortoise.recording.entities import Artifact, Event, Run, Session
 
 V = TypeVar("V")
 
 #: One text, or several of which any will do; of an empty list none does.
 OneOrMany = str | Iterable[str]
+#: Hears the error of what cannot be read.
+OnCorrupt = Callable[[CorruptRowError], object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from jido_tortoise import codec, times
@@ -104,32 +104,43 @@ def _by_session(found: Sequence[Row]) -> list[list[Row]]:
     return [sorted(group, key=lambda row: int(row["sequence_number"])) for group in groups.values()]
 
 
-async def prune(db: Db, policy: RetentionPolicy, events: Sequence[Row], *, whole: bool = False) -> int:
+async def prune(
+    db: Db, policy: RetentionPolicy, events: Sequence[Row], *, going: Callable[[Session], bool] | None = None
+) -> int:
     """Delete events of one session that is not left alone, archived before where that is asked for.
 
     Args:
         db: The connection.
         policy: Who is left alone, and where to archive.
         events: In the order of their numbers.
-        whole: Whether the session has been archived as a whole.
+        going: When the session is to go as a whole, and was archived as one: whether it still is to, looked at under
+            its lock.
 
     Returns:
         How many were deleted: none when the session has come to be left alone.
     """
     session_id = events[0]["session_id"]
-    if policy.archive is not None and not whole:
+    if policy.archive is not None and going is None:
         await archive_events(policy.archive, session_id, events)
-    numbers = [row["sequence_number"] for row in events]
-    async with transaction(db) as inner:
-        session = await locked_session(inner, session_id)
-        if session is None or policy.exempts(session):
-            return 0
-        return await _delete(inner, session_id, numbers)
+    try:
+        async with transaction(db) as inner:
+            session = await locked_session(inner, session_id)
+            if session is None or policy.exempts(session) or (going is not None and not going(session)):
+                return 0
+            return await _delete(inner, session_id, {row["sequence_number"]: row["id"] for row in events})
+    except _OthersError:
+        return 0
 
 
-async def _delete(db: Db, session_id: str, numbers: list[int]) -> int:
-    given = {"session_id": session_id, "numbers": numbers, "now": times.stored_time(times.now(), db.dialect)}
-    gone = len(await all_of(db, care_statements.delete_events(db.schema, db.dialect), given, write=True))
+class _OthersError(Exception):
+    """Under the numbers were other events: the session was deleted and made anew since they were read."""
+
+
+async def _delete(db: Db, session_id: str, events: dict[int, str]) -> int:
+    given = {"session_id": session_id, "numbers": [*events], "now": times.stored_time(times.now(), db.dialect)}
+    gone = await all_of(db, care_statements.delete_events(db.schema, db.dialect), given, write=True)
+    if not {event_id for (event_id,) in gone}.issubset(events.values()):
+        raise _OthersError
     counted = care_statements.count_pruned(db.schema, db.dialect)
-    await all_of(db, counted, {**given, "count": gone}, write=True)
-    return gone
+    await all_of(db, counted, {**given, "count": len(gone)}, write=True)
+    return len(gone)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import NoneType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jido_tortoise import checks, codec, cursors, telemetry, times
 from jido_tortoise.database import Db
-from jido_tortoise.errors import CorruptRowError, InvalidInputError
+from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.journal.run import run
 from jido_tortoise.recording import query_statements, rows, usage_sums
 from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.exporting import SessionExport
 from jido_tortoise.recording.filters import Filters, limit_of, word_of
-from jido_tortoise.recording.port import OneOrMany
+from jido_tortoise.recording.port import OnCorrupt, OneOrMany
 from jido_tortoise.recording.pricing import LIST_PRICES, Pricing
 from jido_tortoise.recording.query_results import (
     CostSummary,
@@ -34,8 +34,6 @@ from jido_tortoise.recording.store import SessionStore
 from jido_tortoise.recording.usage_sums import Group
 
 V = TypeVar("V", Session, Run, Event)
-#: Called with the error of each row that cannot be read, which is then left out.
-OnCorrupt = Callable[[CorruptRowError], object]
 #: The order that has no cursor: what a run has used changes while it runs.
 _BY_TOKENS = "token_usage_desc"
 
@@ -421,7 +419,7 @@ class _Found(NamedTuple, Generic[V]):
 async def _page(db: Db, asked: _Asked, cls: type[V], loads: Loads, on_corrupt: OnCorrupt | None) -> _Found[V]:
     total = await _total(db, asked)
     found = [] if asked.filters.nothing else await _read(db, asked)
-    items = tuple(_made(cls, asked.of, found[: asked.limit], loads, on_corrupt))
+    items = tuple(rows.readable(cls, asked.of, found[: asked.limit], on_corrupt, loads))
     last = found[: asked.limit][-1:]
     cursor = _cursor(asked, last[0], total) if last and asked.order_by != _BY_TOKENS else None
     return _Found(items, cursor, len(found) > asked.limit, total)
@@ -449,16 +447,6 @@ async def _read(db: Db, asked: _Asked) -> list[Row]:
     statement = query_statements.search(asked.of, wished, asked.order_by, db.schema, db.dialect)
     names = [column.name for column in asked.of.columns]
     return [dict(zip(names, row, strict=True)) for row in await run(db, statement, values)]
-
-
-def _made(cls: type[V], of: Searched, found: Iterable[Row], loads: Loads, on_corrupt: OnCorrupt | None) -> Iterable[V]:
-    for row in found:
-        try:
-            yield rows.decode(cls, of.columns, row, of.table, loads)
-        except CorruptRowError as error:
-            if on_corrupt is None:
-                raise
-            on_corrupt(error)
 
 
 def _cursor(asked: _Asked, row: Mapping[str, Any], total: int | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, TypeVar
 
 from jido_tortoise import checks, times
@@ -12,11 +13,14 @@ from jido_tortoise.journal.run import run
 from jido_tortoise.journal.statements import Statement
 from jido_tortoise.recording import port, rows, statements
 from jido_tortoise.recording.entities import Artifact, Event, Run, Session
-from jido_tortoise.recording.port import Wished
+from jido_tortoise.recording.port import OnCorrupt, Wished
 from jido_tortoise.recording.rows import Row
 from jido_tortoise.recording.statements import RUN, Kind
 
 V = TypeVar("V", Session, Run)
+
+#: Rows that are read at once at the least where some may be malformed.
+_LEAST = 100
 
 
 async def get(db: Db, kind: Kind, cls: type[V], key: str) -> V:
@@ -53,6 +57,23 @@ async def running(db: Db, session_id: str) -> list[Row]:
     """Answer the rows of a session's running runs, the one that was started last first."""
     found = await all_of(db, statements.running(db.schema, db.dialect), {"session_id": session_id})
     return [rows.named(RUN, row) for row in found]
+
+
+async def lost_runs(db: Db, limit: int, on_corrupt: OnCorrupt | None) -> list[Run]:
+    """Answer running runs whose lease has run out, the longest ago first; malformed ones do not count."""
+    now, place = times.now(), (times.stored_time(times.moment_from(float("-inf")), db.dialect), "")
+    statement = statements.lost_runs(db.schema, db.dialect)
+    lost: list[Run] = []
+    full = True
+    while full and len(lost) < limit:
+        batch = max(limit - len(lost), _LEAST)
+        given = {"now": times.stored_time(now, db.dialect), "place": place[0], "place_id": place[1]}
+        found = await all_of(db, statement, {**given, "limit": batch})
+        full = len(found) == batch
+        place = (found[-1][-1], found[-1][0]) if found else place
+        named = (rows.named(RUN, row) for row in found)
+        lost += islice(rows.readable(Run, RUN, named, on_corrupt), limit - len(lost))
+    return lost
 
 
 async def events(db: Db, asked: Wished) -> list[Event]:

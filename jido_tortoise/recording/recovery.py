@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from jido_tortoise import seams, telemetry
-from jido_tortoise.errors import ConflictError, InvalidTransitionError, NotFoundError
+from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidTransitionError, NotFoundError
 from jido_tortoise.recording.entities import Event, Run
 from jido_tortoise.recording.leases import LeasingStore, leases
 from jido_tortoise.recording.making import EventMaker
-from jido_tortoise.recording.port import SessionStoreLike
+from jido_tortoise.recording.port import OnCorrupt, SessionStoreLike
 from jido_tortoise.recording.pricing import Pricing
 from jido_tortoise.recording.usage import Usage, cost_of
 
-#: Events that are read at a time.
-_PAGE = 1000
+_log = logging.getLogger("jido_tortoise")
+
+#: Events that are read at a time, and lost runs.
+_PAGE, _AT_ONCE = 1000, 100
 #: That whoever recovers a run has for it.
 _SECONDS = 60.0
 #: How often the end is written anew when somebody else has written the run or session meanwhile.
 _ATTEMPTS = 10
 
 
-async def recover_runs(store: SessionStoreLike, *, pricing: Pricing | None = None, limit: int = 100) -> Sequence[Run]:
+async def recover_runs(
+    store: SessionStoreLike, *, pricing: Pricing | None = None, limit: int = 100, on_corrupt: OnCorrupt | None = None
+) -> Sequence[Run]:
     """End the running runs that nobody executes any more: `failed`, with the code `run_lost`, their tokens and cost.
 
     Whoever executes one all the same learns at the next sign of life that it is no longer theirs.
@@ -31,18 +36,48 @@ async def recover_runs(store: SessionStoreLike, *, pricing: Pricing | None = Non
     Args:
         store: Where to look.
         pricing: What tokens cost.
-        limit: How many runs at most.
+        limit: How many runs to end at most.
+        on_corrupt: Called with the error of each run that cannot be ended because its row, or that of its session or of
+            an event of it, is malformed: it stays `running`, and the others are ended. The log tells when it is None.
 
     Returns:
         Those that were ended by this call; when several processes recover, each run is ended by one of them.
     """
     if not leases(store):
         return []
+    malformed: dict[tuple[str, object], CorruptRowError] = {}
+
+    def left_out(error: CorruptRowError) -> None:
+        if malformed.setdefault((error.table, error.key), error) is error:
+            (on_corrupt or _warn)(error)
+
     with telemetry.operation("recording_recover_runs") as span:
-        lost = await store.lost_runs(limit=limit)
-        ended = [run for one in lost if (run := await _ended(store, one, pricing)) is not None]
-        span.set(count=len(ended))
+        ended = await _all_ended(store, pricing, limit, left_out)
+        span.set(count=len(ended), malformed=len(malformed))
         return ended
+
+
+def _warn(error: CorruptRowError) -> None:
+    _log.warning("a lost run cannot be ended: %s", error)
+
+
+async def _all_ended(store: LeasingStore, pricing: Pricing | None, limit: int, on_corrupt: OnCorrupt) -> Sequence[Run]:
+    ended: list[Run] = []
+    tried: set[str] = set()
+    # Whatever has come of a run, its lease is somebody's now, so that it makes room for those behind it.
+    while len(ended) < limit:
+        lost = await store.lost_runs(limit=min(limit - len(ended), _AT_ONCE), on_corrupt=on_corrupt)
+        if tried.issuperset(run.id for run in lost):
+            break
+        tried.update(run.id for run in lost)
+        for one in lost:
+            try:
+                run = await _ended(store, one, pricing)
+            except CorruptRowError as error:
+                on_corrupt(error)
+            else:
+                ended += [] if run is None else [run]
+    return ended
 
 
 async def _ended(store: LeasingStore, lost: Run, pricing: Pricing | None) -> Run | None:

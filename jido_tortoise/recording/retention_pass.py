@@ -15,12 +15,13 @@ from jido_tortoise import journal, times
 from jido_tortoise.database import Db, transaction
 from jido_tortoise.errors import ConflictError, JidoError, NotFoundError, StorageUnavailableError
 from jido_tortoise.recording import bells, care_statements, health, pruning, statements
-from jido_tortoise.recording.archiving import Archived, archive_session
+from jido_tortoise.recording.archiving import Archived, archive_session, with_line
 from jido_tortoise.recording.artifacts import ArtifactRegistry, raw_artifacts
-from jido_tortoise.recording.entities import Artifact
+from jido_tortoise.recording.entities import Artifact, Session
+from jido_tortoise.recording.exporting import belongings
 from jido_tortoise.recording.reading import all_of
 from jido_tortoise.recording.retention import KEPT_EVENT_TYPES, RetentionPolicy, before
-from jido_tortoise.recording.statements import EVENTS
+from jido_tortoise.recording.statements import ARTIFACT, EVENTS, RUN
 from jido_tortoise.recording.store import SessionStore
 
 #: Of a session that has more events, they are deleted batch by batch before it is.
@@ -156,28 +157,33 @@ class Pass:
                         raise
                     return False  # another process has deleted it just now
             if events > LARGE:
-                await self._empty(db, session_id, events, archived)
+                await self._empty(db, session_id, events, moment, archived)
             done = await self._delete(db, session_id, moment, archived)
             if done is not None:
                 return done
         raise ConflictError(f"session {session_id!r} is changed by others all the time", reason="stale_session")
 
-    async def _empty(self, db: Db, session_id: str, events: int, archived: Archived | None) -> None:
+    async def _empty(self, db: Db, session_id: str, events: int, moment: datetime, archived: Archived | None) -> None:
         most = events if archived is None else archived.last
+
+        def going(session: Session) -> bool:
+            return self._goes(session, moment) and (archived is None or archived.is_of(session))
+
         async for batch in pruning.oldest_of_session(db, session_id, self.policy, most, by_type=False):
             kept = batch if archived is None else [row for row in batch if row["sequence_number"] <= archived.last]
-            if not kept or not await pruning.prune(db, self.policy, kept, whole=True):
+            if not kept or not await pruning.prune(db, self.policy, kept, going=going):
                 return
+
+    def _goes(self, session: Session, moment: datetime) -> bool:
+        return session.deleted_at is not None and session.deleted_at < moment and not self.policy.exempts(session)
 
     async def _delete(self, db: Db, session_id: str, moment: datetime, archived: Archived | None) -> bool | None:
         """Delete a session; False when it is to be left alone by now, None when it is not what was archived."""
         async with transaction(db) as inner:
             session = await pruning.locked_session(inner, session_id)
-            if session is None or session.deleted_at is None or session.deleted_at >= moment:
+            if session is None or not self._goes(session, moment):
                 return False
-            if self.policy.exempts(session):
-                return False
-            if archived is not None and not await self._is_archived(inner, session.revision, session_id, archived):
+            if archived is not None and not await _is_archived(inner, session, archived):
                 return None
             given = {"session_id": session_id, "id": session_id, "now": times.stored_time(self.now, db.dialect)}
             abandon = care_statements.abandon_artifacts(db.schema, db.dialect)
@@ -189,10 +195,6 @@ class Pass:
         if not db.in_transaction:
             await self._clean(db, artifacts)
         return True
-
-    async def _is_archived(self, db: Db, revision: int, session_id: str, archived: Archived) -> bool:
-        head = await journal.read_head(db, EVENTS, (session_id,))
-        return revision == archived.revision and (0 if head is None else head.counter) == archived.last
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -302,3 +304,21 @@ class Pass:
 
 def _start(db: Db) -> dict[str, Any]:
     return {"place_id": "", "place": times.stored_time(pruning.EARLIEST, db.dialect)}
+
+
+#: What belongs to a session and may be written without its lock, by table: the key. In the order in which all lock.
+_BELONGINGS = {RUN.table: "id", ARTIFACT.table: "id", EVENTS.head: "session_id"}
+
+
+async def _is_archived(db: Db, session: Session, archived: Archived) -> bool:
+    """Tell whether a locked session is what was archived, with all that belongs to it, and lock that too."""
+    if not archived.is_of(session):
+        return False
+    for table, key in _BELONGINGS.items():
+        locked = care_statements.lock_belongings(table, key, db.schema, db.dialect)
+        await all_of(db, locked, {"session_id": session.id})
+    head = await journal.read_head(db, EVENTS, (session.id,))
+    seen = 0
+    async for line in belongings(db, session.id):
+        seen = with_line(seen, line)
+    return (0 if head is None else head.counter, seen) == (archived.last, archived.belongings)

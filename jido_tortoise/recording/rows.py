@@ -6,8 +6,8 @@ written can be compared with one that was read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from jido_tortoise import checks, codec, times
 from jido_tortoise.database import Dialect
@@ -21,6 +21,7 @@ from jido_tortoise.errors import (
 )
 from jido_tortoise.journal import Column
 from jido_tortoise.recording.entities import Event, Run, Session, restored
+from jido_tortoise.recording.port import OnCorrupt
 from jido_tortoise.recording.statements import EVENT_COLUMNS, EVENTS, Kind
 from jido_tortoise.recording.statuses import RUN_STATUSES, SESSION_STATUSES, befores, check_transition
 
@@ -93,6 +94,37 @@ def decode(
     except _MALFORMED as error:
         key = row.get("id")
         raise CorruptRowError(f"{table} {key!r} is malformed: {error}", table=table, key=key) from error
+
+
+class Rows(Protocol):
+    """What rows are of."""
+
+    @property
+    def table(self) -> str:
+        """The table."""
+        ...
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Its columns that make a value."""
+        ...
+
+
+def readable(
+    cls: type[V], of: Rows, found: Iterable[Row], on_corrupt: OnCorrupt | None, loads: Loads = codec.loads
+) -> Iterator[V]:
+    """Make the values of rows, without those that are malformed, of which `on_corrupt` is told.
+
+    Raises:
+        CorruptRowError: A row is malformed, and there is no `on_corrupt`.
+    """
+    for row in found:
+        try:
+            yield decode(cls, of.columns, row, of.table, loads)
+        except CorruptRowError as error:
+            if on_corrupt is None:
+                raise
+            on_corrupt(error)
 
 
 def _read(stored: Any, kind: str, name: str, loads: Loads) -> Any:

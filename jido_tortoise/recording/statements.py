@@ -152,6 +152,8 @@ _MORE = (
     Column("offset", "bigint"),
     Column("seconds", "float8"),
     Column("now", "timestamptz"),
+    Column("place", "timestamptz"),
+    Column("place_id", "varchar"),
 )
 
 
@@ -273,10 +275,10 @@ def lease_run(schema: str | None, dialect: Dialect) -> Statement:
 
 @lru_cache(maxsize=16)
 def lost_runs(schema: str | None, dialect: Dialect) -> Statement:
-    """Read the running runs whose lease has run out, the longest ago first."""
+    """Read the running runs whose lease has run out, behind a place, the longest ago first, and when it has."""
     sql = (
-        f"SELECT {shown(RUN.columns, dialect)}, revision FROM {{schema}}asm_runs"
-        " WHERE status = 'running' AND leased_until < :now ORDER BY leased_until, id LIMIT :limit"
+        f"SELECT {shown(RUN.columns, dialect)}, revision, leased_until FROM {{schema}}asm_runs WHERE status = 'running'"
+        " AND leased_until < :now AND (leased_until, id) > (:place, :place_id) ORDER BY leased_until, id LIMIT :limit"
     )
     return _finished(sql, RUN.columns, schema, dialect)
 

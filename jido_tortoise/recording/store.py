@@ -23,7 +23,7 @@ from jido_tortoise.recording import (
 )
 from jido_tortoise.recording.entities import Artifact, Event, Run, Session
 from jido_tortoise.recording.models import COLUMNS, AsmSession
-from jido_tortoise.recording.port import Flushed, OneOrMany
+from jido_tortoise.recording.port import Flushed, OnCorrupt, OneOrMany
 from jido_tortoise.recording.rows import Row
 from jido_tortoise.recording.statements import ARTIFACT, EVENTS, RUN, SESSION
 
@@ -217,14 +217,19 @@ class SessionStore:
             span.set(taken=taken)
             return taken
 
-    async def lost_runs(self, *, limit: int = 100) -> list[Run]:
-        """Answer running runs whose lease has run out, the longest ago first; those that nobody leased are none."""
+    async def lost_runs(self, *, limit: int = 100, on_corrupt: OnCorrupt | None = None) -> list[Run]:
+        """Answer running runs whose lease has run out, the longest ago first; those that nobody leased are none.
+
+        Args:
+            limit: At most so many; those that cannot be read do not count.
+            on_corrupt: Called with the error of each run that cannot be read, which is then left out.
+
+        Raises:
+            CorruptRowError: A row is malformed, and no `on_corrupt` was given.
+        """
         checks.whole(limit, "limit")
         with telemetry.operation("recording_lost_runs"):
-            db = await self.connected()
-            given = {"now": times.stored_time(times.now(), db.dialect), "limit": limit}
-            found = await reading.all_of(db, statements.lost_runs(db.schema, db.dialect), given)
-            return [reading.value_of_row(RUN, Run, rows.named(RUN, row)) for row in found]
+            return await reading.lost_runs(await self.connected(), limit, on_corrupt)
 
     # -- events ---------------------------------------------------------------------------------------------------
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
 import pytest
+
+from jido_tortoise.errors import InvalidInputError
 
 Level = Literal["CORE", "CONCURRENT", "CRASH-SAFE"]
 
@@ -30,6 +33,18 @@ def level_of(contract: type[Any], name: str) -> Level:
 def check_names(contract: type[Any]) -> list[str]:
     """Answer the names of all the checks of a contract, group by group."""
     return list(dict.fromkeys(name for cls in reversed(contract.__mro__) for name in vars(cls) if name[:5] == "test_"))
+
+
+def refuse_unknown(contract: type[Any], name: str, path: str) -> None:
+    """Refuse a name that no check of a contract has, with the nearest that one has.
+
+    Raises:
+        InvalidInputError: There is no such check.
+    """
+    names = check_names(contract)
+    if name not in names:
+        near = " or ".join(get_close_matches(name, names, 2)) or "the name of a check"
+        raise InvalidInputError.at(path, near, name)
 
 
 @cache

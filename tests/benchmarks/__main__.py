@@ -73,6 +73,7 @@ PLAN: dict[str, dict[str, Measure]] = {
         "usual": appending.usual,
     },
     "sqlite-full": {**_WHOLE, "hops": appending.hop},
+    "sqlite-advised": {"adk-append": adk.append, "adk-service": adk_service.append},
     "sqlite-normal": {"append": appending.one},
     "sqlite-memory": {
         "append": appending.one,
@@ -146,6 +147,8 @@ def _opened(where: str, server_url: str) -> AbstractAsyncContextManager[Place]:
             return postgres(server_url, waiting=where == "postgres")
         case "sqlite-full":
             return sqlite("FULL")
+        case "sqlite-advised":
+            return sqlite("advised")
         case "sqlite-normal":
             return sqlite("NORMAL")
     return sqlite("memory")

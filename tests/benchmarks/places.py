@@ -15,6 +15,7 @@ from tortoise.backends.base.executor import EXECUTOR_CACHE
 from tortoise.context import TortoiseContext
 
 from jido_tortoise.agents.tortoise import TortoiseStorage
+from jido_tortoise.doctor import SQLITE_PARAMETERS
 from jido_tortoise.schema import ddl
 from jido_tortoise_testing.postgres import DURABLE, PostgresServer, fresh_database
 from tests.benchmarks.measure import Call
@@ -47,7 +48,7 @@ class Place:
     @property
     def durable(self) -> bool:
         """Whether a write waits for the disk; what is promised is promised there."""
-        return self.name in ("PostgreSQL", "SQLite FULL")
+        return self.name in ("PostgreSQL", "SQLite FULL", "SQLite advised")
 
     def bound(self, most: float) -> float | None:
         """Answer the bound where it holds; None in a place that is there for contrast."""
@@ -77,7 +78,8 @@ class Place:
     async def settle(self) -> None:
         """Let the database finish what the preparation has left to do, and learn how large its tables are."""
         await self.run("VACUUM ANALYZE" if self.dialect == "postgres" else "ANALYZE")
-        await self.run("CHECKPOINT" if self.dialect == "postgres" else "PRAGMA wal_checkpoint(TRUNCATE)")
+        # The log begins anew, and is as long as it was where the host's settings let it: as in a service that runs.
+        await self.run("CHECKPOINT" if self.dialect == "postgres" else "PRAGMA wal_checkpoint(RESTART)")
 
 
 async def _listen(dialect: Dialect, raw: Any, seen: list[str] | None) -> None:
@@ -147,14 +149,20 @@ async def postgres(server_url: str, *, waiting: bool = True) -> AsyncIterator[Pl
 
 
 @asynccontextmanager
-async def sqlite(synchronous: Literal["FULL", "NORMAL", "memory"] = "FULL") -> AsyncIterator[Place]:
-    """Open an empty SQLite database: in a file, or in memory."""
+async def sqlite(synchronous: Literal["FULL", "NORMAL", "advised", "memory"] = "FULL") -> AsyncIterator[Place]:
+    """Open an empty SQLite database: in a file, or in memory.
+
+    The advised one has the parameters that `jido-tortoise doctor` asks for, and yet waits for the disk.
+    """
     if synchronous == "memory":
         async with _opened("SQLite memory", "sqlite", "sqlite://:memory:", "sqlite://:memory:") as place:
             yield place
         return
     with tempfile.TemporaryDirectory(prefix="jido-bench-", dir=on_disk()) as folder:
-        url = f"sqlite://{folder}/agents.db?synchronous={synchronous}"
+        asked = (
+            SQLITE_PARAMETERS.replace("NORMAL", "FULL") if synchronous == "advised" else f"synchronous={synchronous}"
+        )
+        url = f"sqlite://{folder}/agents.db?{asked}"
         async with _opened(f"SQLite {synchronous}", "sqlite", url, url) as place:
             yield place
 

@@ -53,6 +53,8 @@ _PROMISED = [
     ("append_event, 100 KB of state", "PostgreSQL", 1),
     ("append_event, session of", "SQLite FULL", 2),
     ("append_event, against S", "SQLite FULL", 1),
+    ("append_event, session of", "SQLite advised", 2),
+    ("TortoiseSessionService, append_event", "SQLite advised", 1),
     ("get_session of", "PostgreSQL", 1),
     ("get_session of", "SQLite FULL", 1),
     ("num_recent_events=20", "PostgreSQL", 1),

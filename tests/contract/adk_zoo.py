@@ -630,3 +630,49 @@ async def _checks_wrongly(_: Broken, real: Any, session: Session, event: Event, 
 
 
 instead("TakesAllForStale", "append_event", "a_current_copy_is_not_refused", _checks_wrongly)
+
+# -- cancellation -------------------------------------------------------------------------------------------------
+
+
+async def _event_then_state(store: Broken, real: Any, session: Session, event: Event, **options: Any) -> Any:
+    from jido_tortoise.adk.models import AdkSession
+
+    await real(session, with_delta(event, lambda _: {}), **options)
+    await asyncio.sleep(0)
+    await AdkSession.filter(id=session.id).update(state=dict(event.actions.state_delta))
+    return await store.inner.get(**_key_of(session))
+
+
+def _key_of(session: Session) -> dict[str, str]:
+    return {"app_name": session.app_name, "user_id": session.user_id, "session_id": session.id}
+
+
+async def _user_then_session(store: Broken, real: Any, **fields: Any) -> Any:
+    shared = {key: value for key, value in (fields.get("state") or {}).items() if key.startswith("user:")}
+    if shared and fields["session_id"] not in [one.id for one in await store.inner.list(**_who(fields))]:
+        await store.inner.create(**_who(fields), state=shared)
+    await asyncio.sleep(0)
+    return await real(**fields)
+
+
+def _who(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: fields[name] for name in ("app_name", "user_id")}
+
+
+async def _events_then_session(_: Broken, real: Any, **which: Any) -> Any:
+    await AdkEvent.filter(**which).delete()
+    await asyncio.sleep(0)
+    await real(**which)
+
+
+async def _swallows(_: Broken, real: Any, session: Session, *args: Any, **options: Any) -> Any:
+    try:
+        return await real(session, *args, **options)
+    except asyncio.CancelledError:
+        return session
+
+
+instead("StoresTheStateAfterwards", "append_event", "cancelled_append", _event_then_state)
+instead("StoresTheUserFirst", "create", "cancelled_create", _user_then_session)
+instead("DeletesTheEventsFirst", "delete", "cancelled_delete", _events_then_session)
+instead("SwallowsACancellation", "append_event", "cancelled_call_is_told", _swallows)

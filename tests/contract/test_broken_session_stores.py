@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 import re
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from jido_tortoise.errors import ConflictError, DuplicateEntryError, JidoError, NotFoundError
 from jido_tortoise.recording import Artifact, Event, Flushed, InMemorySessionStore, Run, Session
-from jido_tortoise_testing.contract import SessionStoreContract
+from jido_tortoise_testing.contract import SessionStoreContract, run_check
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
 
@@ -114,6 +115,59 @@ class FlushesInSteps(InMemorySessionStore):
         return Flushed(saved, saved_run, await self.append_events(events))
 
 
+class FlushesInSlowSteps(FlushesInSteps):
+    """Waits between its steps, as for a database."""
+
+    async def append_events(self, events: Any) -> list[Event]:
+        await asyncio.sleep(0)
+        return await super().append_events(events)
+
+
+class AppendsOneByOne(InMemorySessionStore):
+    """Makes many appends of a batch."""
+
+    async def append_events(self, events: Any) -> list[Event]:
+        stored = []
+        for one in events:
+            stored += await super().append_events([one])
+            await asyncio.sleep(0)
+        return stored
+
+
+class SavesInTwoSteps(InMemorySessionStore):
+    """Stores a new revision, and then what it is."""
+
+    async def save_session(self, session: Session) -> Session:
+        saved = await super().save_session(replace(session, metadata={}, context={"changing": True}))
+        await asyncio.sleep(0)
+        return await super().save_session(replace(session, revision=saved.revision))
+
+
+class DeletesInSteps(InMemorySessionStore):
+    """Takes the events, and then the rest."""
+
+    async def delete_session(self, session_id: str) -> list[Artifact]:
+        self._tables.events.pop(session_id, None)
+        await asyncio.sleep(0)
+        return await super().delete_session(session_id)
+
+
+class SwallowsACancellation(InMemorySessionStore):
+    """Answers although it was cancelled."""
+
+    async def append_event(self, event: Event) -> Event:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        return await super().append_event(event)
+
+
+class GivesAnyoneTheLease(InMemorySessionStore):
+    """Keeps no holder."""
+
+    async def lease_run(self, run_id: str, holder: str, seconds: float) -> bool:
+        return await super().lease_run(run_id, "anyone", seconds)
+
+
 class EmptyListsMeanAll(InMemorySessionStore):
     """Takes an empty list of types, and a limit of 0, for no filter (W16, W17)."""
 
@@ -173,6 +227,12 @@ CATCHES: dict[type[InMemorySessionStore], str] = {
     NeedsNoSession: "w8_an_event_needs_its_session batch_over_sessions w8_nothing_comes_after_a_delete",
     LeavesEventsBehind: "delete_session new_sessions_at_once",
     FlushesInSteps: "flush_rolls_back",
+    FlushesInSlowSteps: "cancelled_flush",
+    AppendsOneByOne: "cancelled_append",
+    SavesInTwoSteps: "cancelled_save",
+    DeletesInSteps: "cancelled_delete",
+    SwallowsACancellation: "cancelled_call_is_told",
+    GivesAnyoneTheLease: "a_lease_has_one_holder one_of_many_takes_a_lost_run",
     EmptyListsMeanAll: "filters w16_since_and_limit",
     NeverWaits: "wait_for_nothing wait_until_something_comes",
     WakesForAnything: "wait_respects_its_filters",
@@ -188,12 +248,10 @@ _GIVEN: dict[str, dict[str, Any]] = {
 }
 
 
-async def run_check(name: str, store: type[InMemorySessionStore]) -> None:
+async def run(name: str, store: type[InMemorySessionStore]) -> None:
     """Run one check on two handles of new data."""
     tables = InMemorySessionStore.Tables()
-    check = getattr(Impatient(), f"test_{name}")
-    handles = {"store": store(tables), "second": store(tables), **_GIVEN.get(name, {})}
-    await check(**{handle: handles[handle] for handle in inspect.signature(check).parameters})
+    assert await run_check(Impatient, f"test_{name}", lambda: store(tables), **_GIVEN.get(name, {})) is None
 
 
 @pytest.mark.parametrize(
@@ -206,9 +264,19 @@ async def run_check(name: str, store: type[InMemorySessionStore]) -> None:
 )
 async def test_a_broken_store_is_caught(store: type[InMemorySessionStore], check: str) -> None:
     """The check fails on the store that is broken for it, and passes on the one that it is made of."""
-    await run_check(check, InMemorySessionStore)
+    await run(check, InMemorySessionStore)
     with pytest.raises(FAILURES):
-        await run_check(check, store)
+        await run(check, store)
+
+
+async def test_a_store_without_leases_is_not_asked_for_them() -> None:
+    """What it cannot do is seen in its methods; the reason is told."""
+
+    class KeepsNoLeases(InMemorySessionStore):
+        lease_run = None  # type: ignore[assignment]
+
+    reason = await run_check(SessionStoreContract, "test_lost_runs", KeepsNoLeases)
+    assert reason == "the storage does not declare leases; it declares nothing"
 
 
 def test_every_check_says_its_law() -> None:

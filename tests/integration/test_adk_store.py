@@ -23,9 +23,10 @@ from jido_tortoise.adk import (
     FunctionResponse,
     Part,
     Session,
+    rows,
 )
 from jido_tortoise.adk.models import AdkAppState, AdkEvent, AdkSession, AdkUserState
-from jido_tortoise.adk.rows import stored_time
+from jido_tortoise.adk.rows import EventRow, stored_time
 from jido_tortoise.adk.statements import SESSIONS
 from jido_tortoise.database import resolve
 from jido_tortoise.errors import (
@@ -624,3 +625,16 @@ async def test_the_journal_serves_sessions_too() -> None:
     told = await journal.repair(db, SESSIONS, session.key, now=now, values={"state": "{}", "extra": "{}"})
     assert "was missing" in str(told)
     assert texts(await got()) == ["msg 3", "msg 4"]
+
+
+async def test_an_event_that_does_nothing_is_known_by_its_row() -> None:
+    """It is read without parsing what it does, so each database must spell that as expected; none shares a dict."""
+    session = await made()
+    for text in ("one", "two"):
+        session = await store.append_event(session, said(text))
+    stored = await journal.read_rows(await store.connected(), SESSIONS, session.key, 0, 2)
+    assert {EventRow(*row[1:]).actions for row in stored} <= rows.NOTHING_DONE
+    first, second = (await store.get(**WHO, session_id="s")).events
+    assert first.actions == second.actions == Actions()
+    first.actions.state_delta["mine"] = 1  # type: ignore[index]  # as a caller may, though a Mapping does not say so
+    assert second.actions == Actions() == (await store.get(**WHO, session_id="s")).events[0].actions

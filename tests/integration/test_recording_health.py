@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from jido_tortoise import telemetry
 from jido_tortoise.errors import CorruptRowError
 from jido_tortoise.recording import Artifact, ArtifactRegistry, Event, FileArtifactStore, Maintenance, Run, SessionStore
+from jido_tortoise.recording.recovery import recover_runs
 from tests.conftest import Database
 from tests.integration.kept import ago, ids, kept, numbers, told
 
@@ -157,3 +159,42 @@ async def test_a_run_without_its_session_keeps_no_other_from_being_recovered(rec
         recording_db, "UPDATE asm_runs SET leased_until = started_at; DELETE FROM asm_sessions WHERE id = 'gone'"
     )
     assert {run.id for run in await Maintenance().recover_runs()} == {"r-a", "r-z"}
+
+
+async def test_a_malformed_run_keeps_no_other_from_being_recovered(
+    recording_db: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W7, W13: malformed runs, sessions and events are told, each once, and starve nobody, whatever the limit is."""
+    monkeypatch.setattr("jido_tortoise.recording.reading._LEAST", 1)
+    store = SessionStore()
+    # By the end of their leases: what cannot be read comes before what can.
+    for days, name in enumerate(reversed(["bad-1", "bad-2", "bad-3", "bad-session", "bad-event", "a", "b", "c"]), 1):
+        await kept(name, status="active")
+        await store.save_run(Run(id=f"r-{name}", session_id=name, status="running", started_at=ago(days)))
+        await store.lease_run(f"r-{name}", "dead", 1000)
+    await store.append_event(Event(id="e", type="message_sent", session_id="bad-event", run_id="r-bad-event"))
+    await broken(
+        recording_db,
+        "UPDATE asm_runs SET leased_until = started_at;"
+        " UPDATE asm_runs SET input = '3' WHERE id IN ('r-bad-1', 'r-bad-2', 'r-bad-3');"
+        " UPDATE asm_sessions SET metadata = '3' WHERE id = 'bad-session';"
+        " UPDATE asm_events SET data = '3' WHERE id = 'e'",
+    )
+    with pytest.raises(CorruptRowError):
+        await store.lost_runs(limit=1)
+    assert [run.id for run in await store.lost_runs(limit=3, on_corrupt=[].append)] == [
+        "r-bad-session",
+        "r-bad-event",
+        "r-a",
+    ]
+    told_: list[CorruptRowError] = []
+    heard: list[dict[str, object]] = []
+    with telemetry.add_hook(lambda event: heard.append(event.facts) if event.phase == "stop" else None):
+        first = await recover_runs(store, limit=2, on_corrupt=told_.append)
+    assert [run.id for run in first] == ["r-a", "r-b"]
+    assert sorted(str(error.key) for error in told_) == ["bad-session", "e", "r-bad-1", "r-bad-2", "r-bad-3"]
+    assert [(facts["count"], facts["malformed"]) for facts in heard if "malformed" in facts] == [(2, 5)]
+    assert [run.id for run in await Maintenance().recover_runs()] == ["r-c"]
+    assert [name for name in ("r-bad-1", "r-bad-2", "r-bad-3") if name not in caplog.text] == []
+    left = {issue.message.split("'")[1] for issue in (await Maintenance().repair()).left}
+    assert left == {"r-bad-1", "r-bad-2", "r-bad-3"}, "the other two are whose recovery was tried a moment ago"

@@ -17,6 +17,7 @@ declare in its `capabilities` is skipped, with the reason. A store has the metho
 from typing import ClassVar
 
 from jido_tortoise_testing.adk_contract.base import AdkChecks, FullStore, MakeStore
+from jido_tortoise_testing.adk_contract.cancelling import CancellingChecks
 from jido_tortoise_testing.adk_contract.caring import CopyChecks, InvocationChecks, PruneChecks, RewindChecks
 from jido_tortoise_testing.adk_contract.concurrency import CrowdChecks, StaleChecks
 from jido_tortoise_testing.adk_contract.events import AppendChecks, EventChecks, RangeChecks
@@ -45,6 +46,7 @@ class AdkSessionContract(
     RewindChecks,
     CrowdChecks,
     StaleChecks,
+    CancellingChecks,
 ):
     """All the checks of a store of ADK sessions."""
 

@@ -6,10 +6,8 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
-import pytest
-
 from jido_tortoise.adk import Actions, Content, Event, Part, Session
-from jido_tortoise_testing.contract.base import Check, Checks
+from jido_tortoise_testing.contract.base import Check, StoreFixtures
 from jido_tortoise_testing.contract.base import needs as needs_of_any
 
 #: When the events of the checks begin.
@@ -50,23 +48,8 @@ class FullStore(Protocol):
 MakeStore = Callable[[], FullStore]
 
 
-class AdkChecks(Checks):
-    """The fixtures of a group of checks; `make_store` is the one that a subclass must give."""
-
-    @pytest.fixture
-    def make_store(self) -> MakeStore:
-        """Give a function that makes a handle on the data of this check: the same data each time, empty at first."""
-        raise NotImplementedError(f"{type(self).__name__} must define the fixture make_store")
-
-    @pytest.fixture
-    def make_storage(self, make_store: Any) -> Any:
-        """Give it under the name that all contracts know."""
-        return make_store
-
-    @pytest.fixture
-    def store(self, storage: Any) -> Any:
-        """Give the first handle."""
-        return storage
+class AdkChecks(StoreFixtures):
+    """What a group of checks of a store of ADK sessions stands on; a subclass must give the fixture `make_store`."""
 
 
 def said(text: str = "hi", *, at: float = 0, delta: dict[str, Any] | None = None, **fields: Any) -> Event:

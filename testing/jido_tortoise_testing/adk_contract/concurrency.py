@@ -72,6 +72,8 @@ class CrowdChecks(AdkChecks):
 class StaleChecks(AdkChecks):
     """Who asks for it is told that others have appended."""
 
+    level: ClassVar[Level] = "CONCURRENT"
+
     @needs("check_stale")
     async def test_a_stale_copy_is_refused(self, store: FullStore, second: FullStore) -> None:
         """It is a ConflictError with the reason stale_session, equal timestamps or not, and nothing is written."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import pytest
 
 from jido_tortoise.agents.storage import AtomicSave, Capability, Copying, Heads, Listing, Repairing, Storage, Trimming
 from jido_tortoise.agents.thread import Entry, Thread
-from jido_tortoise.errors import InvalidInputError
-from jido_tortoise_testing.levels import Level, check_names, describe
+from jido_tortoise_testing.levels import Level, describe, refuse_unknown
 
 Check = TypeVar("Check", bound=Callable[..., Any])
 
@@ -39,20 +37,6 @@ def needed(check: Callable[..., Any]) -> tuple[Capability, ...]:
     return tuple(getattr(check, "needs", ()))
 
 
-def undeclared(check: Callable[..., Any], storage: Storage) -> str | None:
-    """Say why this storage cannot be asked to pass the check; None when it can."""
-    missing = missing_of(check, storage)
-    if not missing:
-        return None
-    has = ", ".join(sorted(storage.capabilities)) or "nothing"
-    return f"the storage does not declare {', '.join(missing)}; it declares {has}"
-
-
-def missing_of(check: Callable[..., Any], storage: Storage) -> list[str]:
-    """Answer the capabilities that a check needs and the storage does not declare."""
-    return [name for name in needed(check) if name not in storage.capabilities]
-
-
 class Checks:
     """The fixtures of a group of checks; `make_storage` is the one that a subclass must give."""
 
@@ -73,11 +57,26 @@ class Checks:
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse an expectation that names no check: it would expect nothing."""
         super().__init_subclass__(**options)
-        names = check_names(cls)
         for name in cls.expected_failures:
-            if name not in names:
-                near = " or ".join(get_close_matches(name, names, 2)) or "the name of a check"
-                raise InvalidInputError.at(f"{cls.__name__}.expected_failures", near, name)
+            refuse_unknown(cls, name, f"{cls.__name__}.expected_failures")
+
+    def capabilities_of(self, storage: Any) -> Collection[str]:
+        """Answer what a storage can beyond what each must."""
+        declared: Collection[str] = storage.capabilities
+        return declared
+
+    def missing_of(self, check: Callable[..., Any], storage: Any) -> list[str]:
+        """Answer the capabilities that a check needs and the storage does not declare."""
+        names = needed(check)
+        return [name for name in names if name not in self.capabilities_of(storage)] if names else []
+
+    def undeclared(self, check: Callable[..., Any], storage: Any) -> str | None:
+        """Say why this storage cannot be asked to pass the check; None when it can."""
+        missing = self.missing_of(check, storage)
+        if not missing:
+            return None
+        has = ", ".join(sorted(self.capabilities_of(storage))) or "nothing"
+        return f"the storage does not declare {', '.join(missing)}; it declares {has}"
 
     @pytest.fixture
     def make_storage(self) -> MakeStorage:
@@ -105,11 +104,30 @@ class Checks:
     def declared(self, request: pytest.FixtureRequest, expected: None, storage: FullStorage) -> None:
         """Skip what the storage does not declare."""
         if self.graded:
-            about = describe(request.node, missing_of(request.function, storage))
+            about = describe(request.node, self.missing_of(request.function, storage))
             request.node.user_properties.append(("jido_check", about))
-        reason = undeclared(request.function, storage)
+        reason = self.undeclared(request.function, storage)
         if reason is not None:
             pytest.skip(reason)
+
+
+class StoreFixtures(Checks):
+    """The same, for a contract whose storages are called stores: a subclass must give `make_store`."""
+
+    @pytest.fixture
+    def make_store(self) -> Callable[[], Any]:
+        """Give a function that makes a handle on the data of this check: the same data each time, empty at first."""
+        raise NotImplementedError(f"{type(self).__name__} must define the fixture make_store")
+
+    @pytest.fixture
+    def make_storage(self, make_store: Any) -> Any:
+        """Give it under the name that all contracts know."""
+        return make_store
+
+    @pytest.fixture
+    def store(self, storage: Any) -> Any:
+        """Give the first handle."""
+        return storage
 
 
 def note(n: object, **fields: Any) -> dict[str, Any]:

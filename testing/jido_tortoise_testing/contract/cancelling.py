@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, ClassVar
-
-import pytest
+from collections.abc import Coroutine
+from typing import Any
 
 from jido_tortoise.agents.storage import ThreadWrite
-from jido_tortoise_testing.contract.base import Checks, FullStorage, loaded, needs, note, notes, numbers, seqs
+from jido_tortoise_testing.contract.base import FullStorage, loaded, needs, note, notes, numbers, seqs
 from jido_tortoise_testing.contract.repeats import made
-from jido_tortoise_testing.faults.awaits import Call, Cancelled, cancelled
-from jido_tortoise_testing.levels import Level
-
-Prepare = Callable[[str], Awaitable[None]]
-
-
-Look = Callable[[str, Cancelled], Awaitable[None]]
+from jido_tortoise_testing.contract.sweeping import Prepare, SweepingChecks
+from jido_tortoise_testing.faults.awaits import Cancelled
 
 
 def agent_of(storage: FullStorage) -> Prepare:
@@ -30,25 +23,8 @@ def agent_of(storage: FullStorage) -> Prepare:
     return prepare
 
 
-class CancellingChecks(Checks):
+class CancellingChecks(SweepingChecks):
     """Each check cancels one call at each of its awaits in turn, at two moments, and looks at what is left."""
-
-    level: ClassVar[Level] = "CRASH-SAFE"
-
-    async def sweep(self, call: Callable[[str], Call], look: Look, *, prepare: Prepare | None = None) -> None:
-        """Cancel the call at every await that it has; each time on something new that is named by a string."""
-        for late in (False, True):
-            for step in range(200):
-                name = f"{'late' if late else 'early'}-{step}"
-                if prepare is not None:
-                    await prepare(name)
-                ended = await cancelled(call(name), step, late=late, patience=self.patience)
-                async with asyncio.timeout(self.patience):
-                    await look(name, ended)
-                if not ended.reached:
-                    break
-            else:
-                pytest.fail("the call has more than 200 awaits")
 
     async def test_cancelled_append(self, storage: FullStorage, second: FullStorage) -> None:
         """An append that is cancelled is there whole or not at all; a repeat of it is done once, and others go on."""

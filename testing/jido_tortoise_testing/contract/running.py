@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
-from jido_tortoise_testing.contract.base import Checks, MakeStorage, undeclared
+from jido_tortoise_testing.contract.base import Checks
+from jido_tortoise_testing.levels import refuse_unknown
 
 
-async def run_check(contract: type[Checks], name: str, make_storage: MakeStorage) -> str | None:
+async def run_check(contract: type[Checks], name: str, make_storage: Callable[[], Any], **arguments: Any) -> str | None:
     """Run one check on new handles; whatever it raises is its failure.
 
     Args:
         contract: The class that has the check.
         name: The check's name.
         make_storage: Makes a handle on the data of this run, which must be empty.
+        **arguments: What one variant of a parametrised check is given.
 
     Returns:
         None when the check passed; the reason when the storage does not declare what it needs.
+
+    Raises:
+        InvalidInputError: The contract has no such check.
     """
-    check = getattr(contract(), name)
-    storage = make_storage()
-    reason = undeclared(check, storage)
+    refuse_unknown(contract, name, "name")
+    checks = contract()
+    check, storage = getattr(checks, name), make_storage()
+    reason = checks.undeclared(check, storage)
     if reason is not None:
         return reason
-    handles: dict[str, Any] = {"make_storage": make_storage, "storage": storage, "store": storage}
+    handles = {"make_storage": make_storage, "storage": storage, "store": storage, **arguments}
     wished = inspect.signature(check).parameters
     if "second" in wished:
         handles["second"] = make_storage()

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 import pytest
 
 from jido_tortoise.errors import JidoError
 from jido_tortoise.recording import Event, Run, Session, SessionStoreLike
+from jido_tortoise.recording.leases import leases
+from jido_tortoise_testing.contract.base import Check, StoreFixtures
+from jido_tortoise_testing.contract.base import needs as needs_of_any
 
 #: Makes a handle on the data of the running check, as another process would have one.
 MakeStore = Callable[[], SessionStoreLike]
 
 
-class StoreChecks:
-    """The fixtures of a group of checks; `make_store` is the one that a subclass must give."""
+#: What a store can beyond what `SessionStoreLike` names.
+RecordingCapability = Literal["leases"]
 
-    # Explicit, so that the suite also runs where pytest-asyncio is in strict mode.
-    pytestmark: ClassVar[Any] = pytest.mark.asyncio
 
-    #: Seconds after which a call counts as hung.
-    patience: ClassVar[float] = 30.0
+def needs(*capabilities: RecordingCapability) -> Callable[[Check], Check]:
+    """Skip the check, visibly and with the reason, on a store that cannot do all of these."""
+    known: Any = capabilities
+    return needs_of_any(*known)
 
-    @pytest.fixture
-    def make_store(self) -> MakeStore:
-        """Give a function that makes a handle on the data of this check: the same data each time, empty at first."""
-        raise NotImplementedError(f"{type(self).__name__} must define the fixture make_store")
 
-    @pytest.fixture
-    def store(self, make_store: MakeStore) -> SessionStoreLike:
-        """Give the first handle."""
-        return make_store()
+class StoreChecks(StoreFixtures):
+    """What a group of checks of a session store stands on; a subclass must give the fixture `make_store`."""
 
-    @pytest.fixture
-    def second(self, make_store: MakeStore) -> SessionStoreLike:
-        """Give another handle on the same data, as another process would have one."""
-        return make_store()
+    def capabilities_of(self, storage: Any) -> Collection[str]:
+        """Answer what a store can: it declares nothing, what it can is seen in its methods."""
+        return {"leases"} if leases(storage) else set()
 
 
 async def begun(store: SessionStoreLike, session_id: str = "s", **fields: Any) -> Session:

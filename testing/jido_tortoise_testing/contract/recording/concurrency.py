@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from jido_tortoise.errors import ConflictError, DuplicateEntryError, JidoError, NotFoundError
 from jido_tortoise.recording import SessionStoreLike
@@ -21,10 +21,13 @@ from jido_tortoise_testing.contract.recording.base import (
     refused,
     run_of,
 )
+from jido_tortoise_testing.levels import Level
 
 
 class CrowdChecks(StoreChecks):
     """Tasks of two handles that write at the same time."""
+
+    level: ClassVar[Level] = "CONCURRENT"
 
     async def test_many_appends(self, store: SessionStoreLike, second: SessionStoreLike) -> None:
         """All get the next numbers, whatever their callers say, and a batch's follow one another (C7, C12, C13)."""

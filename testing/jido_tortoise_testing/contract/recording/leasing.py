@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import cast
+from typing import ClassVar, cast
 
 import pytest
 
 from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.recording import SessionStoreLike
-from jido_tortoise.recording.leases import LeasingStore, leases
+from jido_tortoise.recording.leases import LeasingStore
 from jido_tortoise_testing.clocks import VirtualClock
-from jido_tortoise_testing.contract.recording.base import StoreChecks, begun, run_of
+from jido_tortoise_testing.contract.recording.base import StoreChecks, begun, needs, run_of
+from jido_tortoise_testing.levels import Level
 
 _MINUTE = timedelta(minutes=1)
 
 
 def _leasing(store: SessionStoreLike) -> LeasingStore:
-    if not leases(store):
-        pytest.skip("this store keeps no leases: its runs cannot be recovered")
-    return store
+    return cast("LeasingStore", store)
 
 
 class LeaseChecks(StoreChecks):
     """A lease is one holder's at a time, and what it was when it runs out."""
 
+    level: ClassVar[Level] = "CONCURRENT"
+
+    @needs("leases")
     async def test_a_lease_has_one_holder(self, store: SessionStoreLike, second: SessionStoreLike) -> None:
         """It is free, then its holder's, who may renew it, until it has run out; the run is not written."""
         mine, theirs = _leasing(store), _leasing(second)
@@ -43,6 +45,7 @@ class LeaseChecks(StoreChecks):
             assert not await mine.lease_run("r", "me", 60)
         assert await store.get_run("r") == run
 
+    @needs("leases")
     async def test_only_runs_that_have_not_ended_are_leased(self, store: SessionStoreLike) -> None:
         """Nor one that there is not."""
         leasing = _leasing(store)
@@ -54,6 +57,7 @@ class LeaseChecks(StoreChecks):
             with pytest.raises(InvalidInputError):
                 await leasing.lease_run("r", "me", cast("float", seconds))
 
+    @needs("leases")
     async def test_lost_runs(self, store: SessionStoreLike, second: SessionStoreLike) -> None:
         """Running ones whose lease has run out, the longest ago first; not those that nobody leased, or that ended."""
         leasing = _leasing(second)
@@ -75,6 +79,7 @@ class LeaseChecks(StoreChecks):
             assert await leasing.lost_runs(limit=0) == []
             assert (await leasing.lost_runs())[0] == await store.get_run("older")
 
+    @needs("leases")
     async def test_one_of_many_takes_a_lost_run(self, store: SessionStoreLike, second: SessionStoreLike) -> None:
         """When all try at once, one has it."""
         handles = [_leasing(store), _leasing(second)]
