@@ -39,10 +39,12 @@ class Streams:
     async def statements(self) -> list[str]:
         """Answer the statements of one run, on PostgreSQL also each BEGIN and SAVEPOINT: there it is a round trip."""
         await self.before()
-        aside = is_plumbing if self._place.dialect == "postgres" else is_frame
-        seen = [sql for sql in await self._place.statements(self.call) if not aside(sql)]
+        seen = await self._place.statements(self.call)
+        if self._place.dialect == "postgres":
+            return [sql for sql in seen if not is_plumbing(sql)]
+        seen = [sql for sql in seen if not is_frame(sql)]
         # SQLite tells of each row of one prepared statement.
-        return [sql for sql, before in zip(seen, ["", *seen], strict=False) if sql[:22] != before[:22]]
+        return [sql for sql, last in zip(seen, ["", *seen], strict=False) if sql[:22] != last[:22]]
 
 
 async def stream(place: Place, size: Size) -> list[Line]:
