@@ -22,7 +22,7 @@ V = TypeVar("V", Session, Run)
 _LOOKS = 4
 
 
-async def save(db: Db, kind: Kind, value: V, *, locked: bool = False) -> V:
+async def save(db: Db, kind: Kind, value: V, once: bool = False, *, locked: bool = False) -> V:
     """Store a session or run over the revision that it was read at, and answer it with the one that it has now.
 
     One that is stored under a lock is part of a transaction that its failure ends: that spares it a savepoint, which is
@@ -34,7 +34,7 @@ async def save(db: Db, kind: Kind, value: V, *, locked: bool = False) -> V:
         if revision is None:
             found = await reading.all_of(db, statements.get(kind, db.schema, db.dialect), {"id": value.id})
             stored = rows.settled(kind, rows.named(kind, found[0]), db.dialect) if found else None
-            if rows.may_write(kind, row, stored) or stored is None:
+            if rows.may_write(kind, row, stored, once=once) or stored is None:
                 continue  # it was deleted or changed back between the two statements
             revision = int(stored["revision"])
         return value if revision == value.revision else replace(value, revision=revision)
@@ -67,28 +67,28 @@ async def _insert_session(db: Db, statement: Statement, values: Row, locked: boo
     return await in_thread(db, job, write=not locked)
 
 
-async def save_run(db: Db, run: Run, concurrent: bool) -> Run:
+async def save_run(db: Db, run: Run, concurrent: bool, once: bool) -> Run:
     """Store a run; one that is to run alone, under the lock of its session."""
     if run.status != "running" or concurrent:
-        return await save(db, RUN, run)
+        return await save(db, RUN, run, once)
     async with transaction(db) as inner:
         if await lock_session(inner, run.session_id) is None:
             raise rows.missing("session", run.session_id)
-        return await save_locked_run(inner, run, concurrent)
+        return await save_locked_run(inner, run, concurrent, once)
 
 
-async def save_locked_run(db: Db, run: Run, concurrent: bool) -> Run:
+async def save_locked_run(db: Db, run: Run, concurrent: bool, once: bool) -> Run:
     """Store a run under the lock of its session: without it two that begin at once would each see that nobody runs."""
     if run.status == "running" and not concurrent:
         rows.may_run(run, [row["id"] for row in await reading.running(db, run.session_id)])
-    return await save(db, RUN, run, locked=True)
+    return await save(db, RUN, run, once, locked=True)
 
 
-async def save_locked_session(db: Db, session: Session, stored: Row | None) -> Session:
+async def save_locked_session(db: Db, session: Session, stored: Row | None, once: bool) -> Session:
     """Store a session that was locked and read; most flushes change nothing in it, which spares two statements."""
     row = rows.encode_value(SESSION, session, db.dialect)
-    if stored is None or rows.may_write(SESSION, row, stored):
-        return await save(db, SESSION, session, locked=True)
+    if stored is None or rows.may_write(SESSION, row, stored, once=once):
+        return await save(db, SESSION, session, once, locked=True)
     revision = int(stored["revision"])
     return session if revision == session.revision else replace(session, revision=revision)
 

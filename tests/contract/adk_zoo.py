@@ -103,6 +103,10 @@ def with_delta(event: Event, change: Callable[[dict[str, Any]], dict[str, Any]])
     return replace(event, actions=replace(event.actions, state_delta=change(dict(event.actions.state_delta))))
 
 
+def _key_of(session: Session) -> dict[str, str]:
+    return {"app_name": session.app_name, "user_id": session.user_id, "session_id": session.id}
+
+
 # -- sessions -----------------------------------------------------------------------------------------------------
 
 given("IgnoresIds", "create", "create_answers_the_session names_are_exact", session_id=lambda _: None)
@@ -625,6 +629,14 @@ async def _never_checks(_: Broken, real: Any, session: Session, event: Event, **
 instead("NeverChecks", "append_event", "a_stale_copy_is_refused of_two_stale_copies_one_wins", _never_checks)
 
 
+async def _checks_the_number(store: Broken, real: Any, session: Session, event: Event, **options: Any) -> Any:
+    now = await store.inner.get(**_key_of(session))
+    return await real(replace(session, identity=now.identity), event, **options)
+
+
+instead("ChecksTheNumberAlone", "append_event", "a_copy_of_a_session_that_was_made_anew_is_refused", _checks_the_number)
+
+
 async def _checks_wrongly(_: Broken, real: Any, session: Session, event: Event, **options: Any) -> Any:
     return await real(replace(session, rev=session.rev + 1) if options else session, event, **options)
 
@@ -641,10 +653,6 @@ async def _event_then_state(store: Broken, real: Any, session: Session, event: E
     await asyncio.sleep(0)
     await AdkSession.filter(id=session.id).update(state=dict(event.actions.state_delta))
     return await store.inner.get(**_key_of(session))
-
-
-def _key_of(session: Session) -> dict[str, str]:
-    return {"app_name": session.app_name, "user_id": session.user_id, "session_id": session.id}
 
 
 async def _user_then_session(store: Broken, real: Any, **fields: Any) -> Any:

@@ -289,6 +289,9 @@ async def test_events_of_the_hosts_own(store: Any) -> None:
     assert (told.data, told.run_id, told.correlation_id) == ({"content": "key [REDACTED]"}, run.id, run.id)
     assert (await manager.cancel_for_approval(run.id, "rm", policy_name="careful")).status == "cancelled"
     changed = await manager.update_session(session.id, lambda stored: stored.changed(metadata={"key": _SECRET}))
+    started = await manager.start_run(session.id, "hi")
+    kept = await manager.update_run(started.id, lambda stored: replace(stored, metadata={"key": _SECRET}))
+    assert _SECRET not in str(kept) + str(await store.get_run(started.id))
     assert changed.metadata == {"key": "[REDACTED]"}
     events = await store.get_events(session.id)
     assert _types(events)[-2:] == ["tool_approval_requested", "run_cancelled"]

@@ -85,6 +85,19 @@ class StaleChecks(AdkChecks):
         assert await got(store) == after
 
     @needs("check_stale")
+    async def test_a_copy_of_a_session_that_was_made_anew_is_refused(self, store: FullStore, second: FullStore) -> None:
+        """Its names are another session's by now, and that it has come as far makes it no copy of that one."""
+        before = [await made(store), await store.append_event(await got(store), said("one"))]
+        await second.delete(**WHO, session_id="s")
+        anew = [await made(second), await second.append_event(await got(second), said("other"))]
+        for session in before:
+            with pytest.raises(ConflictError) as caught:
+                await store.append_event(session, said("two", delta={"app:a": 1}), check_stale=True)
+            assert caught.value.reason == "stale_session"
+        assert await got(store) == anew[-1]
+        assert (await store.append_event(anew[-1], said("three"), check_stale=True)).rev == 2
+
+    @needs("check_stale")
     async def test_a_current_copy_is_not_refused(self, store: FullStore) -> None:
         """One append after another, each with the session that the one before answered, or with one that was read."""
         session = await made(store)
