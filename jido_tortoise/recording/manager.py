@@ -197,18 +197,43 @@ class SessionManager:
             if session == stored:
                 return session
             try:
-                return await self._stored(session, told(stored))
+                return await self._stored(session, told(stored), once=True)
             except ConflictError:
                 if not left:
                     raise
         raise AssertionError("unreachable")
 
-    async def _stored(self, session: Session, events: Sequence[Event]) -> Session:
-        flushed = await self.store.flush(session=session, events=events)
+    async def _stored(self, session: Session, events: Sequence[Event], *, once: bool = False) -> Session:
+        flushed = await self.store.flush(session=session, events=events, once=once)
         told_of(flushed.events)
         return flushed.session
 
     # -- runs -----------------------------------------------------------------------------------------------------
+
+    async def update_run(self, run_id: str, change: Callable[[Run], Run]) -> Run:
+        """Change what is stored of a run; when others change it at the same time, the change is made upon theirs.
+
+        Two that add a turn at the same time by `update_run(run_id, Run.with_turn)` have added two.
+
+        Args:
+            run_id: The run.
+            change: Answers the run as it is to be, given the one that is stored; perhaps several times.
+
+        Raises:
+            NotFoundError: `run_not_found`.
+            ConflictError: `stale_run`: others have changed it again and again. `already_running`: as in `save_run`.
+        """
+        for left in reversed(range(_ATTEMPTS)):
+            stored = await self.store.get_run(run_id)
+            run = self._run_without_secrets(change(stored))
+            if run == stored:
+                return run
+            try:
+                return await self.store.save_run(run, once=True)
+            except ConflictError as error:
+                if not left or error.reason != "stale_run":
+                    raise
+        raise AssertionError("unreachable")
 
     async def start_run(
         self,
@@ -469,6 +494,14 @@ class SessionManager:
             return session
         maker = self._maker(session.id)
         return replace(session, metadata=maker.map(session.metadata), context=maker.map(session.context))
+
+    def _run_without_secrets(self, run: Run) -> Run:
+        if self._settings.redactor is None:
+            return run
+        maker = self._maker(run.session_id)
+        maps = {name: getattr(run, name) for name in ("input", "output", "error", "metadata", "provider_metadata")}
+        clean: dict[str, Any] = {name: maker.map(value) for name, value in maps.items() if value is not None}
+        return replace(run, **clean)
 
     def _maker(self, session_id: str, **fields: Any) -> EventMaker:
         return EventMaker(session_id, redactor=self._settings.redactor, **fields)

@@ -59,11 +59,11 @@ class InMemorySessionStore:
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
-    async def save_session(self, session: Session) -> Session:
+    async def save_session(self, session: Session, *, once: bool = False) -> Session:
         """Store a session, and answer it with the revision that it has now."""
         port.value_of(session, Session, "session")
         with _all_or_nothing() as undo:
-            return self._save(SESSION, session, undo)
+            return self._save(SESSION, session, once, undo)
 
     async def get_session(self, session_id: str) -> Session:
         """Answer a session, also one that was deleted softly."""
@@ -96,11 +96,11 @@ class InMemorySessionStore:
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
-    async def save_run(self, run: Run, *, concurrent: bool = False) -> Run:
+    async def save_run(self, run: Run, *, concurrent: bool = False, once: bool = False) -> Run:
         """Store a run, and answer it with the revision that it has now."""
         port.value_of(run, Run, "run")
         with _all_or_nothing() as undo:
-            return self._save_run(run, concurrent, undo)
+            return self._save_run(run, concurrent, once, undo)
 
     async def get_run(self, run_id: str) -> Run:
         """Answer a run."""
@@ -164,12 +164,13 @@ class InMemorySessionStore:
         events: Iterable[Event] = (),
         provider_metadata: object = None,
         concurrent: bool = False,
+        once: bool = False,
     ) -> Flushed:
         """Store a session, a run of it and events of it: all of it, or nothing."""
         given = port.check_flush(session, run, events)
         with _all_or_nothing() as undo:
-            saved = self._save(SESSION, session, undo)
-            saved_run = None if run is None else self._save_run(run, concurrent, undo)
+            saved = self._save(SESSION, session, once, undo)
+            saved_run = None if run is None else self._save_run(run, concurrent, once, undo)
             stored = self._append(given, undo)
         self._ring(session.id)
         return Flushed(saved, saved_run, stored)
@@ -223,11 +224,11 @@ class InMemorySessionStore:
         for session_id in session_ids:
             bells.ring(self._tables, (None, session_id))
 
-    def _save(self, kind: Kind, value: V, undo: Undo) -> V:
+    def _save(self, kind: Kind, value: V, once: bool, undo: Undo) -> V:
         table = self._tables.of(kind)
         row = rows.encode_value(kind, value, "sqlite")
         stored = table.get(value.id)
-        if rows.may_write(kind, row, stored):
+        if rows.may_write(kind, row, stored, once=once):
             revision = 1 if stored is None else stored["revision"] + 1
             _put(table, value.id, {**row, "revision": revision}, undo)
         if kind is SESSION and value.id not in self._tables.events:
@@ -235,13 +236,13 @@ class InMemorySessionStore:
         revision = table[value.id]["revision"]
         return value if revision == value.revision else replace(value, revision=revision)
 
-    def _save_run(self, run: Run, concurrent: bool, undo: Undo) -> Run:
+    def _save_run(self, run: Run, concurrent: bool, once: bool, undo: Undo) -> Run:
         if run.session_id not in self._tables.sessions:
             raise rows.missing("session", run.session_id)
         if run.status == "running" and not concurrent:
             there = self._tables.runs.values()
             rows.may_run(run, [r["id"] for r in there if (r["session_id"], r["status"]) == (run.session_id, "running")])
-        return self._save(RUN, run, undo)
+        return self._save(RUN, run, once, undo)
 
     def _append(self, events: list[Event], undo: Undo) -> list[Event]:
         wanted = rows.encode_events(events, "sqlite")

@@ -31,7 +31,7 @@ class Flushed:
 class SessionStoreLike(Protocol):
     """Sessions, runs and events by id; see `SessionStore`, whose docstrings are the laws."""
 
-    async def save_session(self, session: Session) -> Session:
+    async def save_session(self, session: Session, *, once: bool = False) -> Session:
         """Store a session."""
         ...
 
@@ -54,7 +54,7 @@ class SessionStoreLike(Protocol):
         """Remove a session with all that belongs to it; answer the artifacts whose content nobody refers to now."""
         ...
 
-    async def save_run(self, run: Run, *, concurrent: bool = False) -> Run:
+    async def save_run(self, run: Run, *, concurrent: bool = False, once: bool = False) -> Run:
         """Store a run."""
         ...
 
@@ -92,6 +92,7 @@ class SessionStoreLike(Protocol):
         events: Iterable[Event] = (),
         provider_metadata: object = None,
         concurrent: bool = False,
+        once: bool = False,
     ) -> Flushed:
         """Store a session, a run and events, all or nothing."""
         ...

@@ -173,8 +173,11 @@ def events_of(rows: Iterable[Sequence[Any]]) -> list[Event]:
 # -- may it be written? -------------------------------------------------------------------------------------------
 
 
-def may_write(kind: Kind, row: Row, stored: Row | None) -> bool:
+def may_write(kind: Kind, row: Row, stored: Row | None, *, once: bool = False) -> bool:
     """Tell whether a row may be written over what is stored; False when that is what it says already.
+
+    Who repeats a write and who makes the same change as somebody else cannot be told apart by what is stored. The
+    second is taken for the first, unless `once` says that nothing is repeated.
 
     Raises:
         NotFoundError: It was read from a store, and is not there any more.
@@ -187,12 +190,12 @@ def may_write(kind: Kind, row: Row, stored: Row | None) -> bool:
         if row["revision"]:
             raise missing(name, key)
         return True
-    if same(kind.columns, row, stored):
+    if (row["revision"] == stored["revision"] or not once) and same(kind.columns, row, stored):
         return False
     if any(row[fixed] != stored[fixed] for fixed in kind.fixed):
         raise AlreadyExistsError(f"there is another {name} {key!r} already", **{f"{name}_id": key})
     expected = row["revision"] or 1
-    if stored["revision"] != expected:
+    if stored["revision"] != expected or (once and not row["revision"] and same(kind.columns, row, stored)):
         raise ConflictError(
             f"{name} {key!r} was changed by others: it is at revision {stored['revision']}, expected was {expected};"
             " get it again, or go on with what the save answered, and repeat",

@@ -69,12 +69,18 @@ class SessionStore:
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
-    async def save_session(self, session: Session) -> Session:
+    async def save_session(self, session: Session, *, once: bool = False) -> Session:
         """Store a session, and answer it with the revision that it has now: go on with that one.
 
         A value that a store has answered is written over the revision that it has, and over no other. One made by hand
         is inserted; it may also follow the first revision of the same session, agent and time of creation. What is
-        stored already is not written again.
+        stored already is not written again, so that a save whose outcome is unknown may be repeated. Who makes the very
+        change that somebody else has made of the same revision is taken for one who repeats it: both succeed, and the
+        change is there once. To count what both have done, save with `once`, or use `SessionManager.update_session`.
+
+        Args:
+            session: What to store.
+            once: Whether this is no repeat: what others have made the same of it since is a conflict too.
 
         Raises:
             ConflictError: `stale_session`: others have changed it since. Nothing was written.
@@ -86,7 +92,7 @@ class SessionStore:
         port.value_of(session, Session, "session")
         with telemetry.operation("recording_save_session", session_id=session.id) as span:
             db = await self.connected()
-            saved = await saving.save(db, SESSION, session)
+            saved = await saving.save(db, SESSION, session, once)
             span.set(revision=saved.revision)
         return saved
 
@@ -142,14 +148,16 @@ class SessionStore:
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
-    async def save_run(self, run: Run, *, concurrent: bool = False) -> Run:
+    async def save_run(self, run: Run, *, concurrent: bool = False, once: bool = False) -> Run:
         """Store a run, and answer it with the revision that it has now: go on with that one.
 
-        The rules of `save_session` hold for it too.
+        The rules of `save_session` hold for it too: two that add a turn to the same revision by `run.with_turn()` both
+        succeed, and there is one turn more. `once` refuses the second; `SessionManager.update_run` adds both.
 
         Args:
             run: What to store.
             concurrent: Whether it may begin to run while another run of its session does.
+            once: As in `save_session`.
 
         Raises:
             ConflictError: `stale_run`: others have changed it since. `already_running`: another one is running.
@@ -162,7 +170,7 @@ class SessionStore:
         port.value_of(run, Run, "run")
         with telemetry.operation("recording_save_run", session_id=run.session_id, run_id=run.id) as span:
             db = await self.connected()
-            saved = await saving.save_run(db, run, concurrent)
+            saved = await saving.save_run(db, run, concurrent, once)
             span.set(revision=saved.revision)
         return saved
 
@@ -299,6 +307,7 @@ class SessionStore:
         events: Iterable[Event] = (),
         provider_metadata: object = None,
         concurrent: bool = False,
+        once: bool = False,
     ) -> Flushed:
         """Store a session, a run of it and events of it: all of it, or nothing.
 
@@ -308,6 +317,7 @@ class SessionStore:
             events: As in `append_events`.
             provider_metadata: Not stored; it is in the run.
             concurrent: As in `save_run`.
+            once: As in `save_session`, for the session and the run.
 
         Raises:
             InvalidRecordError: Something in it is not what it must be, or of another session.
@@ -318,8 +328,9 @@ class SessionStore:
             db = await self.connected()
             wanted = rows.encode_events(given, db.dialect)
             async with transaction(db) as inner:
-                saved = await saving.save_locked_session(inner, session, await saving.lock_session(inner, session.id))
-                saved_run = None if run is None else await saving.save_locked_run(inner, run, concurrent)
+                stored_row = await saving.lock_session(inner, session.id)
+                saved = await saving.save_locked_session(inner, session, stored_row, once)
+                saved_run = None if run is None else await saving.save_locked_run(inner, run, concurrent, once)
                 stored = await appending.append(inner, session.id, list(wanted.values()), self.notify)
             bells.ring(db.root, (db.schema, session.id))
         return Flushed(saved, saved_run, appending.answer(given, stored))

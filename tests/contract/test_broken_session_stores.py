@@ -30,14 +30,14 @@ class Impatient(SessionStoreContract):
 class LastWriterWins(InMemorySessionStore):
     """Saves over whatever is there (W4)."""
 
-    async def save_session(self, session: Session) -> Session:
+    async def save_session(self, session: Session, **options: Any) -> Session:
         try:
             return await super().save_session(session)
         except ConflictError:
             there = await self.get_session(session.id)
             return await super().save_session(replace(session, revision=there.revision))
 
-    async def save_run(self, run: Run, *, concurrent: bool = False) -> Run:
+    async def save_run(self, run: Run, *, concurrent: bool = False, once: bool = False) -> Run:
         try:
             return await super().save_run(run, concurrent=concurrent)
         except ConflictError:
@@ -47,7 +47,7 @@ class LastWriterWins(InMemorySessionStore):
 class CountsEverySave(InMemorySessionStore):
     """Takes the same version for a new one each time."""
 
-    async def save_session(self, session: Session) -> Session:
+    async def save_session(self, session: Session, **options: Any) -> Session:
         saved = await super().save_session(session)
         return await super().save_session(replace(saved, context={**saved.context, "saves": saved.revision}))
 
@@ -55,8 +55,8 @@ class CountsEverySave(InMemorySessionStore):
 class RunsAllAtOnce(InMemorySessionStore):
     """Lets any number of runs begin (W5)."""
 
-    async def save_run(self, run: Run, *, concurrent: bool = False) -> Run:
-        return await super().save_run(run, concurrent=True)
+    async def save_run(self, run: Run, *, concurrent: bool = False, once: bool = False) -> Run:
+        return await super().save_run(run, concurrent=True, once=once)
 
 
 class DropsOtherContents(InMemorySessionStore):
@@ -109,6 +109,7 @@ class FlushesInSteps(InMemorySessionStore):
         events: Any = (),
         provider_metadata: Any = None,
         concurrent: bool = False,
+        once: bool = False,
     ) -> Flushed:
         saved = await self.save_session(session)
         saved_run = None if run is None else await self.save_run(run, concurrent=concurrent)

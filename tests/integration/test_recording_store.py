@@ -23,10 +23,11 @@ from jido_tortoise.errors import (
     SchemaError,
     UnsupportedDatabaseError,
 )
-from jido_tortoise.recording import Event, QueryAPI, Run, Session, SessionStore, statements
+from jido_tortoise.recording import Event, QueryAPI, Run, Session, SessionManager, SessionStore, statements
 from jido_tortoise.recording.models import AsmEvent, AsmSession, AsmSessionSequence
 from jido_tortoise.recording.statements import RUN, SESSION
 from jido_tortoise.schema import ddl
+from jido_tortoise_testing.clocks import VirtualClock
 from tests.conftest import Database, opened
 from tests.integration.test_costs import sent
 
@@ -304,3 +305,31 @@ async def test_w29_another_database_is_refused_by_name(recording_db: Database, m
         with pytest.raises(UnsupportedDatabaseError, match=r"mysql.*speaks SQLite, and PostgreSQL") as caught:
             await call
         assert caught.value.dialect == "mysql"
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
+async def test_w4_changes_of_two_connections_are_all_made(db_url: str, backend: str) -> None:
+    """Turns and counts that two clients add at once, at one and the same moment, are all there (W4)."""
+    connections = {"default": db_url, "second": db_url}
+    with VirtualClock().installed():
+        async with opened(db_url, families=("recording",), connections=connections):
+            managers = [SessionManager(SessionStore(name)) for name in connections]
+            session = await managers[0].start_session("a", metadata={"n": 0})
+            await managers[0].activate_session(session.id)
+            run = await managers[0].start_run(session.id, "hi")
+
+            def counted(session: Session) -> Session:
+                return session.changed(metadata={"n": session.metadata["n"] + 1})
+
+            async def add(manager: SessionManager) -> None:
+                for _ in range(10):
+                    await manager.update_run(run.id, Run.with_turn)
+                    await manager.update_session(session.id, counted)
+
+            await asyncio.gather(*map(add, managers))
+            store = managers[0].store
+            assert (await store.get_run(run.id)).turn_count == 20
+            assert (await store.get_session(session.id)).metadata["n"] == 20
+            with pytest.raises(NotFoundError):
+                await managers[0].update_run("nope", Run.with_turn)
+            assert await managers[1].update_run(run.id, lambda run: run) == await store.get_run(run.id)

@@ -14,7 +14,7 @@ from jido_tortoise.errors import (
 )
 from jido_tortoise.recording import SessionStoreLike
 from jido_tortoise_testing.contract.exact import assert_same
-from jido_tortoise_testing.contract.recording.base import StoreChecks, begun, ids, refused, run_of
+from jido_tortoise_testing.contract.recording.base import StoreChecks, begun, event, ids, refused, run_of
 from jido_tortoise_testing.contract.recording.sessions import RICH
 
 
@@ -65,6 +65,29 @@ class RunChecks(StoreChecks):
         made = run_of(status="running", input=RICH)
         assert [(await store.save_run(made)).revision for _ in range(3)] == [1, 1, 1]
         assert len(await store.list_runs("s")) == 1
+
+    async def test_w4_the_same_change_of_two(self, store: SessionStoreLike, second: SessionStoreLike) -> None:
+        """Two that make one change of one revision pass for one that repeats it, unless a save says `once` (W4)."""
+        session = await begun(store)
+        seen = await store.save_run(run_of())
+        saved = await store.save_run(seen.with_turn())
+        assert await second.save_run(seen.with_turn()) == saved
+        with refused(ConflictError, "stale_run", expected=1, actual=2, run_id="r"):
+            await second.save_run(seen.with_turn(), once=True)
+        with refused(ConflictError, "stale_run"):
+            await second.flush(session=session, run=seen.with_turn(), events=[event()], once=True)
+        assert await second.save_run(saved, once=True) == saved, "nothing is to be changed"
+        assert (await second.save_run(saved.with_turn(), once=True)).turn_count == 2
+        tagged = session.changed(tags=["x"])
+        assert await second.save_session(tagged) == await store.save_session(tagged)
+        for save in (second.save_session(tagged, once=True), second.flush(session=tagged, once=True)):
+            with refused(ConflictError, "stale_session", expected=1, actual=2):
+                await save
+        made = run_of(run_id="new")
+        await store.save_run(made, once=True)
+        with refused(ConflictError, "stale_run"):
+            await second.save_run(made, once=True)
+        assert await store.get_events("s") == []
 
     async def test_list_runs(self, store: SessionStoreLike) -> None:
         """The runs of a session are listed, the oldest first; there are none of an unknown one (cases 14, 15)."""
