@@ -199,20 +199,32 @@ class _Head(NamedTuple):
 
 
 async def _locked(db: Db, key: Key) -> _Head:
+    rev, first_seq, extra, state = await _row(db, key)
+    try:
+        return _Head(rev, first_seq, extra_of(extra), holes_of(extra, rev), state)
+    except ValueError as error:
+        raise rows.corrupt("adk_sessions", key, str(error)) from error
+
+
+async def _row(db: Db, key: Key) -> tuple[int, int, str, str]:
     found = await run(db, care_statements.lock_session(db.schema, db.dialect), key_values(key))
     if not found:
         raise no_session(key)
     rev, first_seq, extra, state = found[0]
-    try:
-        return _Head(rev, first_seq, extra_of(extra), holes_of(extra), state)
-    except ValueError as error:
-        raise rows.corrupt("adk_sessions", key, str(error)) from error
+    return rev, first_seq, extra, state
 
 
 async def _numbers_of(db: Db, key: Key, column: str | None, invocation_id: str) -> list[int]:
     values = key_values(key) | {"invocation_id": column}
     found = await run(db, care_statements.of_invocation(db.schema, db.dialect), values)
-    return [seq for seq, extra in found if extra_of(extra).get("invocation_id", column) == invocation_id]
+    return [seq for seq, extra in found if _invocation(extra, key, seq, column) == invocation_id]
+
+
+def _invocation(extra: str, key: Key, seq: int, column: str | None) -> Any:
+    try:
+        return extra_of(extra).get("invocation_id", column)
+    except ValueError as error:
+        raise rows.corrupt("adk_events", key, f"event {seq} is malformed: {error}", seq=seq) from error
 
 
 async def _set(db: Db, key: Key, state: str, extra: str) -> None:
@@ -232,14 +244,14 @@ async def _copy(db: Db, source: Key, target: Key, stop: int | None) -> None:
 
 async def _take_back(db: Db, source: Key, target: Key, head: _Head) -> None:
     """Set the copy's state to what it was before the events that it lacks, and its holes to those below them."""
-    copied = await _locked(db, target)
+    rev, *_ = await _row(db, target)  # whose holes are still the source's
     found = await journal.read_rows(db, SESSIONS, source, head.first_seq, head.rev)
     events = rows.decode_events(found, source)
-    kept = sum(row[0] < copied.rev for row in found)
+    kept = sum(row[0] < rev for row in found)
     values, absent = undoing.before(events[:kept], events[kept:])
     own = {**rows.decode_state(head.state, "adk_sessions", source), **values}
     left = codec.dump_map({name: value for name, value in own.items() if name not in absent})
-    await _set(db, target, left, head.holes.within(0, copied.rev).into())
+    await _set(db, target, left, head.holes.within(0, rev).into())
 
 
 def _rewinding(session: Session, invocation_id: str, event_id: str) -> Event:

@@ -10,8 +10,6 @@ from typing import Any, Literal
 
 import pytest
 
-from jido_tortoise.errors import InvalidInputError
-
 Level = Literal["CORE", "CONCURRENT", "CRASH-SAFE"]
 
 #: Each stands on those before it.
@@ -43,6 +41,8 @@ def refuse_unknown(contract: type[Any], name: str, path: str) -> None:
     """
     names = check_names(contract)
     if name not in names:
+        from jido_tortoise.errors import InvalidInputError  # who does not use the plugin pays for no import of ours
+
         near = " or ".join(get_close_matches(name, names, 2)) or "the name of a check"
         raise InvalidInputError.at(path, near, name)
 

@@ -26,7 +26,9 @@ from tests.benchmarks import (
     importing,
     pruning,
     recorded,
+    recording,
     report,
+    streaming,
     testing,
     walking,
 )
@@ -47,6 +49,8 @@ _WHOLE: dict[str, Measure] = {
     "walk": walking.walk,
     "usual": appending.usual,
     "telemetry": appending.observed,
+    "recording-append": recording.append,
+    "recording-stream": streaming.stream,
     "recording-page": recorded.pages,
     "recording-usage": recorded.usage,
     "recording-prune": pruning.prune,

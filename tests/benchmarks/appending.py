@@ -81,7 +81,7 @@ async def hop(place: Place, size: Size) -> list[Line]:
 
 async def hundred(place: Place, size: Size) -> list[Line]:
     """A hundred entries in one append, against the same rows by one raw statement into a twin of our table."""
-    await _make_twin(place)
+    await peers.make_twins(place, "jido_thread_entries")
     payloads = [message(number) for number in range(100)]
     contenders: dict[str, Call | Prepared] = {
         "ours": appends(place.storage, "hundred", 100),
@@ -94,16 +94,6 @@ async def hundred(place: Place, size: Size) -> list[Line]:
         compared("append 100, against the same rows raw", place.name, samples, "ours", "raw", bound),
         compared("  (against the rows without any index)", place.name, samples, "ours", "bare"),
     ]
-
-
-async def _make_twin(place: Place) -> None:
-    if place.dialect == "postgres":
-        await place.run("CREATE TABLE bench_twin (LIKE jido_thread_entries INCLUDING ALL)")
-        await place.run("CREATE TABLE bench_twin_bare (LIKE jido_thread_entries INCLUDING DEFAULTS)")
-        return
-    ((made,),) = await place.run("SELECT sql FROM sqlite_master WHERE name = 'jido_thread_entries' AND type = 'table'")
-    await place.run(made.replace("jido_thread_entries", "bench_twin", 1))
-    await place.run("CREATE TABLE bench_twin_bare (thread_id, seq, entry_id, at_ms, kind, payload, refs)")
 
 
 async def usual(place: Place, size: Size) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -95,6 +96,23 @@ def _bare_rows(first: int, rows: list[tuple[str, str]]) -> list[tuple[Any, ...]]
         (first + number, f"entry_{first + number:036d}", 1_715_000_000_000, "message", payload, refs)
         for number, (payload, refs) in enumerate(rows)
     ]
+
+
+async def make_twins(place: Place, table: str) -> None:
+    """Make `bench_twin`, with the columns and indexes of one of our tables, and `bench_twin_bare` without any index."""
+    if place.dialect == "postgres":
+        await place.run(f"CREATE TABLE bench_twin (LIKE {table} INCLUDING ALL)")
+        await place.run(f"CREATE TABLE bench_twin_bare (LIKE {table} INCLUDING DEFAULTS)")
+        return
+    made = await place.run(
+        "SELECT sql FROM sqlite_master WHERE tbl_name = ? AND type IN ('table', 'index') AND sql IS NOT NULL"
+        " ORDER BY type DESC",
+        table,
+    )
+    for number, (sql,) in enumerate(made):
+        named = re.sub('INDEX "[^"]+"', f'INDEX "bench_twin_{number}"', sql, count=1)
+        await place.run(re.sub(rf'"?\b{table}\b"?', "bench_twin", named, count=1))
+    await place.run(f"CREATE TABLE bench_twin_bare AS SELECT * FROM {table} WHERE false")
 
 
 def fetch_and_parse(place: Place, thread_id: str) -> Call:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
+
+from tortoise.context import TortoiseContext
 
 from jido_tortoise import cursors, times
 from jido_tortoise.recording import QueryAPI
 from jido_tortoise.recording.pricing import tokens
 from jido_tortoise.schema import ddl
 from tests.benchmarks.measure import Call, Line, Prepared, Samples, compared, counted, interleaved
-from tests.benchmarks.places import Place
+from tests.benchmarks.places import Place, sqlite
 from tests.benchmarks.setting import Size
 from tests.many_records import store_many
 
@@ -27,29 +30,37 @@ async def pages(place: Place, size: Size) -> list[Line]:
     """Pages of 50 and 100 over 100,000 sessions and 5,000,000 events, and over a twentieth of them."""
     rounds, small = size.times(100), max(_LEAST, size.of(_SESSIONS) // _SMALLER)
     large, events = max(2 * small, size.of(_SESSIONS)), size.of(_EVENTS)
-    if place.dialect == "postgres":
-        await place.client.execute_script(ddl("recording", "postgres", version=1, schema=_SMALL))
-        await _fill(place, small, events, _SMALL)
+    async with _small_tables(place, small, events) as few:
         await _fill(place, large, events)
         await place.settle()
-        asked = {**await _asked(QueryAPI(schema=_SMALL), small, "small"), **await _asked(QueryAPI(), large, "large")}
+        asked = {**await _asked(few, small, "small"), **await _asked(QueryAPI(), large, "large")}
         samples: Samples = await interleaved(asked, rounds)
+    lines = []
+    if place.dialect == "postgres":
         whole = await _read_whole(place, asked)
         lines = [counted("search page, tables read whole", place.name, whole, 0)]
-    else:
-        await _fill(place, small, events)
-        await place.settle()
-        before = await interleaved(await _asked(QueryAPI(), small, "small"), rounds)
-        await place.run("DELETE FROM asm_sessions")
-        await _fill(place, large, events)
-        await place.settle()
-        samples, lines = before | await interleaved(await _asked(QueryAPI(), large, "large"), rounds), []
     works = [name.removeprefix("large ") for name in samples if name.startswith("large ")]
     work = f"search page of {{}}, {large:,} / {small:,} sessions"
     return lines + [
         compared(work.format(name), place.name, samples, f"large {name}", f"small {name}", _bound(place, name))
         for name in works
     ]
+
+
+@asynccontextmanager
+async def _small_tables(place: Place, sessions: int, events: int) -> AsyncIterator[QueryAPI]:
+    """Fill tables like the large ones and beside them, to be asked in turns: in another schema, or in another file."""
+    if place.dialect == "postgres":
+        await place.client.execute_script(ddl("recording", "postgres", version=1, schema=_SMALL))
+        await _fill(place, sessions, events, _SMALL)
+        yield QueryAPI(schema=_SMALL)
+        return
+    async with sqlite("FULL") as other, TortoiseContext() as context:
+        await _fill(other, sessions, events)
+        await other.settle()
+        apps = {"jido_recording": {"models": ["jido_tortoise.recording.models"], "default_connection": "default"}}
+        await context.init(config={"connections": {"default": place.url, _SMALL: other.url}, "apps": apps})
+        yield QueryAPI(connection=_SMALL)
 
 
 def _bound(place: Place, name: str) -> float | None:

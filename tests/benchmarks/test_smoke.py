@@ -35,6 +35,13 @@ _PROMISED = [
     ("64 appenders to one thread, gaps", "SQLite FULL", 1),
     ("iterate", "PostgreSQL", 1),
     ("iterate", "SQLite FULL", 1),
+    ("record 1, session of", "PostgreSQL", 2),
+    ("record 1, statements", "PostgreSQL", 1),
+    ("record 100, statements", "PostgreSQL", 1),
+    ("1,000 tokens streamed, statements", "PostgreSQL", 1),
+    ("1,000 tokens streamed, statements", "SQLite FULL", 1),
+    ("1,000 tokens streamed, acknowledged and not stored", "PostgreSQL", 1),
+    ("1,000 tokens streamed, acknowledged and not stored", "SQLite FULL", 1),
     ("search page of", "PostgreSQL", 8),
     ("search page, tables read whole", "PostgreSQL", 1),
     ("usage of", "PostgreSQL", 1),
@@ -75,6 +82,7 @@ _PROMISED = [
     ("history of", "", 1),
 ]
 _CONTRASTS = ["idiomatic ORM", "rewritten", "asyncpg alone", "sqlite3 alone", "trigger", "telemetry hook"]
+_CONTRASTS += ["the original's way", "nobody follows", "somebody follows", "5 at once"]
 
 
 @pytest.fixture(scope="module")

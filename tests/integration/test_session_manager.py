@@ -582,9 +582,9 @@ async def test_a_thousand_tokens_in_few_statements(recording_db: Database, backe
     # On PostgreSQL each BEGIN and SAVEPOINT is a round trip too; in SQLite nothing is.
     aside = is_plumbing if backend == "postgres" else is_frame
     statements = [sql for sql in await sent(recording_db, work) if not aside(sql)]
-    # SQLite tells of each row of one prepared statement.
-    sent_once = [sql for sql, before in zip(statements, ["", *statements], strict=False) if sql[:22] != before[:22]]
-    assert len(sent_once) <= 30, "\n".join(sent_once)
+    if backend != "postgres":  # SQLite tells of each row of one prepared statement
+        statements = [sql for sql, last in zip(statements, ["", *statements], strict=False) if sql[:22] != last[:22]]
+    assert len(statements) <= 30, "\n".join(statements)
     (result,) = results
     stored = await store.get_events(result.session_id, type="message_streamed")
     assert [event.data["content"] for event in stored] == [f"{n} " for n in range(1000)]
