@@ -26,9 +26,8 @@ async def test_w22_what_a_short_run_sends(sqlite_url: str, pg_url: str) -> None:
     for url in (sqlite_url, f"{pg_url}&minsize=1&maxsize=1"):
         async with opened(url, families=("recording",)) as database:
             manager = SessionManager()
-            once = partial(manager.run_once, ScriptedProvider.saying("a b"), "hi")
-            await once()  # which looks at the tables, and asyncpg at the types
-            seen = await sent(database, once)
+            await manager.run_once(ScriptedProvider.saying("a b"), "hi")  # asyncpg looks at types, and we at tables
+            seen = await sent(database, partial(manager.run_once, ScriptedProvider.saying("a b"), "hi"))
             # A statement that a trigger makes again is one; rows of one executemany are.
             counted = [sql for sql, before in zip(seen, ["", *seen], strict=False) if sql[:40] != before[:40]]
             assert len(counted) == _STATEMENTS[database.dialect], "\n".join(sql[:60] for sql in counted)
