@@ -308,6 +308,27 @@ async def test_w29_another_database_is_refused_by_name(recording_db: Database, m
 
 
 @pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
+async def test_w28_reads_wait_for_no_writer(db_url: str, backend: str) -> None:
+    """W28: while another connection is writing a session, what was there before is read, at once."""
+    async with opened(db_url, families=("recording",), connections={"default": db_url, "second": db_url}):
+        store, query = SessionStore(), QueryAPI()
+        await store.save_session(Session(agent_id="a", id="s"))
+        await store.save_run(Run(id="r", session_id="s"))
+        await store.append_event(event())
+        async with in_transaction("second"):
+            writer = SessionStore("second")
+            await writer.save_session((await writer.get_session("s")).changed(tags=["x"]))
+            await writer.save_run((await writer.get_run("r")).with_turn())
+            await writer.append_event(event("late"))
+            async with asyncio.timeout(2):
+                assert [one.id for one in await store.get_events("s")] == ["e"]
+                assert ((await store.get_session("s")).tags, (await store.get_run("r")).turn_count) == ((), 0)
+                assert (await query.get_session_stats("s")).event_count == 1
+                assert len([line async for line in query.export_session("s")]) == 4
+        assert await store.get_latest_sequence("s") == 2
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
 async def test_w4_changes_of_two_connections_are_all_made(db_url: str, backend: str) -> None:
     """Turns and counts that two clients add at once, at one and the same moment, are all there (W4)."""
     connections = {"default": db_url, "second": db_url}
