@@ -64,6 +64,9 @@ class Db:
     schema: str | None = None
     #: Seconds; infinite when it is `inf`.
     timeout: float = DEFAULT_TIMEOUT
+    #: Whether a statement that fails takes the whole transaction with it: writes have no savepoint, and whoever began
+    #: the transaction must give it up.
+    bare: bool = False
 
     @property
     def in_transaction(self) -> bool:
@@ -239,7 +242,7 @@ async def fetch(db: Db, sql: str, args: Sequence[Any] = (), *, savepoint: bool =
         StorageUnavailableError: The database was not there; `outcome` says whether it may have written.
     """
     if db.in_transaction:
-        return await _bounded(db, _fetch_joined(db, sql, args, savepoint))
+        return await _bounded(db, _fetch_joined(db, sql, args, savepoint and not db.bare))
     return await _again_when_busy(lambda: _bounded(db, _fetch_alone(db, sql, args)))
 
 
@@ -377,7 +380,8 @@ async def in_thread(db: Db, job: Callable[[sqlite3.Connection], T], *, write: bo
     with translated():
         async with client._lock:
             connection = client._connection or await _connect_sqlite(client)
-            result: T = await _run_job(connection, _Job(job, _FRAMES[write, db.in_transaction]))
+            frame = None if db.bare else _FRAMES[write, db.in_transaction]
+            result: T = await _run_job(connection, _Job(job, frame))
             return result
 
 

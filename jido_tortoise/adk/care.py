@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from jido_tortoise import checks, codec, journal, seams, telemetry, times
 from jido_tortoise.adk import care_statements, rows, undoing
-from jido_tortoise.adk.holes import Holes, extra_of, holes_of
+from jido_tortoise.adk.holes import extra_of
 from jido_tortoise.adk.keys import key_values, no_session, session_key
+from jido_tortoise.adk.locked import Head, locked, locked_row
 from jido_tortoise.adk.pruning import Pruned, Rules, prune
 from jido_tortoise.adk.rows import Key
 from jido_tortoise.adk.statements import SESSIONS
@@ -97,14 +98,14 @@ class SessionCare:
         column = rows.fitting(invocation_id, 255, "invocation_id")
         with telemetry.operation("adk_delete_invocation", session_id=session_id) as span:
             async with transaction(await self.connected()) as db:
-                head = await _locked(db, key)
+                head = await locked(db, key)
                 numbers = await _numbers_of(db, key, column, invocation_id)
                 if numbers:
                     given = json.dumps(numbers) if db.dialect == "sqlite" else numbers
                     values = key_values(key) | {"seqs": given}
                     await run(db, care_statements.drop_numbers(db.schema, db.dialect), values)
-                    holes = head.holes.joined(numbers).within(head.first_seq, head.rev)
-                    await _set(db, key, head.state, holes.into(head.extra))
+                    holes = head.holes.joined(numbers).within(head.row.first_seq, head.row.rev)
+                    await _set(db, key, head.row.state, holes.into(head.extra))
             span.set(count=len(numbers))
         return len(numbers)
 
@@ -139,12 +140,12 @@ class SessionCare:
         stop = None if until is None else checks.whole(until, "until")
         with telemetry.operation("adk_copy", session_id=session_id):
             async with transaction(await self.connected()) as db:
-                head = await _locked(db, source)
+                head = await locked(db, source)
                 await _copy(db, source, target, stop)
-                if stop is not None and stop < head.rev:
+                if stop is not None and stop < head.row.rev:
                     await _take_back(db, source, target, head)
                 elif head.extra:
-                    await _set(db, target, head.state, head.holes.into())
+                    await _set(db, target, head.row.state, head.holes.into())
                 # Within it: a copy that is told to have failed must not be there.
                 return await self.get(app_name=app_name, user_id=user_id, session_id=target[2])
 
@@ -187,32 +188,17 @@ class SessionCare:
 # -- parts --------------------------------------------------------------------------------------------------------
 
 
-class _Head(NamedTuple):
-    """A session's row, locked."""
-
-    rev: int
-    first_seq: int
-    extra: dict[str, Any]
-    holes: Holes
-    #: A JSON text.
-    state: str
-
-
-async def _locked(db: Db, key: Key) -> _Head:
-    found = await run(db, care_statements.lock_session(db.schema, db.dialect), key_values(key))
-    if not found:
-        raise no_session(key)
-    rev, first_seq, extra, state = found[0]
-    try:
-        return _Head(rev, first_seq, extra_of(extra), holes_of(extra), state)
-    except ValueError as error:
-        raise rows.corrupt("adk_sessions", key, str(error)) from error
-
-
 async def _numbers_of(db: Db, key: Key, column: str | None, invocation_id: str) -> list[int]:
     values = key_values(key) | {"invocation_id": column}
     found = await run(db, care_statements.of_invocation(db.schema, db.dialect), values)
-    return [seq for seq, extra in found if extra_of(extra).get("invocation_id", column) == invocation_id]
+    return [seq for seq, extra in found if _invocation(extra, key, seq, column) == invocation_id]
+
+
+def _invocation(extra: str, key: Key, seq: int, column: str | None) -> Any:
+    try:
+        return extra_of(extra).get("invocation_id", column)
+    except ValueError as error:
+        raise rows.corrupt("adk_events", key, f"event {seq} is malformed: {error}", seq=seq) from error
 
 
 async def _set(db: Db, key: Key, state: str, extra: str) -> None:
@@ -230,16 +216,16 @@ async def _copy(db: Db, source: Key, target: Key, stop: int | None) -> None:
         ) from error
 
 
-async def _take_back(db: Db, source: Key, target: Key, head: _Head) -> None:
+async def _take_back(db: Db, source: Key, target: Key, head: Head) -> None:
     """Set the copy's state to what it was before the events that it lacks, and its holes to those below them."""
-    copied = await _locked(db, target)
-    found = await journal.read_rows(db, SESSIONS, source, head.first_seq, head.rev)
+    rev = (await locked_row(db, target)).rev  # the holes are still the source's
+    found = await journal.read_rows(db, SESSIONS, source, head.row.first_seq, head.row.rev)
     events = rows.decode_events(found, source)
-    kept = sum(row[0] < copied.rev for row in found)
+    kept = sum(row[0] < rev for row in found)
     values, absent = undoing.before(events[:kept], events[kept:])
-    own = {**rows.decode_state(head.state, "adk_sessions", source), **values}
+    own = {**rows.decode_state(head.row.state, "adk_sessions", source), **values}
     left = codec.dump_map({name: value for name, value in own.items() if name not in absent})
-    await _set(db, target, left, head.holes.within(0, copied.rev).into())
+    await _set(db, target, left, head.holes.within(0, rev).into())
 
 
 def _rewinding(session: Session, invocation_id: str, event_id: str) -> Event:

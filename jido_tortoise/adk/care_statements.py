@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from jido_tortoise.adk.statements import merging
+from jido_tortoise.adk.statements import SESSIONS, merging
 from jido_tortoise.database import Dialect
 from jido_tortoise.journal import Column
-from jido_tortoise.journal.statements import Statement, compiled, qualified
+from jido_tortoise.journal.statements import Statement, compiled, qualified, shown
 
 _PARAMETERS = (
     Column("app_name", "varchar"),
@@ -146,8 +146,8 @@ def lock_session(schema: str | None, dialect: Dialect) -> Statement:
     """Lock a session, and read its numbers and what a copy or a deletion changes."""
     lock = " FOR UPDATE" if dialect == "postgres" else ""
     sql = (
-        f"SELECT rev, first_seq, {_text('extra', dialect)}, {_text('state', dialect)} FROM {{schema}}adk_sessions"
-        f" WHERE {_KEY_IS}{lock}"
+        f"SELECT rev, first_seq, {_text('extra', dialect)}, {_text('state', dialect)}, inserted_at, updated_at"
+        f" FROM {{schema}}adk_sessions WHERE {_KEY_IS}{lock}"
     )
     return _finished(sql, schema, dialect)
 
@@ -174,6 +174,14 @@ def drop_numbers(schema: str | None, dialect: Dialect) -> Statement:
     """Delete events by their numbers."""
     some = "= ANY(:seqs)" if dialect == "postgres" else "IN (SELECT value FROM json_each(:seqs))"
     return _finished(f"DELETE FROM {{schema}}adk_events WHERE {_EVENT_IS} AND seq {some}", schema, dialect)
+
+
+@lru_cache(maxsize=16)
+def some_events(schema: str | None, dialect: Dialect) -> Statement:
+    """Read events of a session by their ids."""
+    some = "= ANY(:ids)" if dialect == "postgres" else "IN (SELECT value FROM json_each(:ids))"
+    row = shown(SESSIONS.row, dialect)
+    return _finished(f"SELECT seq, {row} FROM {{schema}}adk_events WHERE {_EVENT_IS} AND id {some}", schema, dialect)
 
 
 # -- importing ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -61,13 +62,13 @@ class Holes:
 NO_HOLES = Holes()
 
 
-def holes_of(extra: str) -> Holes:
-    """Read the holes of a session from its row's `extra`.
+def holes_of(extra: str, rev: int) -> Holes:
+    """Read the holes of a session of that revision from its row's `extra`.
 
     Raises:
-        ValueError: It is malformed.
+        ValueError: They are malformed: no ranges, out of order, or of numbers that no event has had.
     """
-    return NO_HOLES if extra == "{}" else _read(extra_of(extra).get(_NAME, []))
+    return NO_HOLES if extra == "{}" else _read(extra_of(extra).get(_NAME, []), rev)
 
 
 def extra_of(text: str) -> dict[str, Any]:
@@ -85,9 +86,12 @@ def extra_of(text: str) -> dict[str, Any]:
     return extra
 
 
-def _read(pairs: Any) -> Holes:
+def _read(pairs: Any, rev: int) -> Holes:
     if not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
         raise ValueError(f"the holes are malformed: {pairs!r}")
+    numbers = [0, *chain.from_iterable(pairs), rev]
+    if numbers != sorted(numbers):
+        raise ValueError(f"the holes are not apart from one another and within the events: {pairs!r}")
     return Holes(tuple((first, last) for first, last in pairs))
 
 

@@ -1,7 +1,7 @@
 """Importing the sessions of an existing google-adk database: each session whole and once, with bad rows named.
 
-A session is written in one transaction. One that is here already is left as it is, so that an import that was
-interrupted goes on where it stopped when it is called again, and what has been changed here since stays.
+A session is written in one transaction, so that an import that was interrupted goes on where it stopped when it is
+called again. Of one that is here already it fetches what is new; one that has been changed here since stays as it is.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 
 from jido_tortoise import checks, codec, journal, times
 from jido_tortoise.adk import care_statements, google_rows, routing, rows
+from jido_tortoise.adk.continuing import ApartError, Wanted, add_rows, exactly, fetch_new, set_updated
 from jido_tortoise.adk.google_source import PAGE, Row, Source, key_of, read_event, read_map, read_moment
-from jido_tortoise.adk.keys import key_values, session_key
+from jido_tortoise.adk.keys import session_key
 from jido_tortoise.adk.rows import EventRow, Key
 from jido_tortoise.adk.statements import SESSIONS
 from jido_tortoise.adk.store import AdkSessionStore
@@ -34,6 +35,17 @@ class BadRow:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Diverged:
+    """A session that has gone its own way here, and was left as it is."""
+
+    key: Key
+    #: What shows it.
+    reason: str
+    #: How many events of the source are not here.
+    missing: int
+
+
 @dataclass(slots=True)
 class Imported:
     """What an import has done."""
@@ -44,8 +56,13 @@ class Imported:
     sessions: int = 0
     events: int = 0
     states: int = 0
-    #: Sessions that were here already, and left as they are.
+    #: Sessions that were here already, and got what was new.
+    continued: int = 0
+    #: Those of which nothing was new.
     already: int = 0
+    #: How many had gone their own way here; the first of them stand in `apart`.
+    diverged: int = 0
+    apart: list[Diverged] = field(default_factory=list)
     #: How many rows were not imported; the first of them stand in `bad`.
     bad_rows: int = 0
     bad: list[BadRow] = field(default_factory=list)
@@ -53,6 +70,8 @@ class Imported:
 
 #: Told of each row that is not imported.
 OnBad = Callable[[BadRow], object]
+#: Told of each session that has gone its own way.
+OnDiverged = Callable[[Diverged], object]
 #: Told how many sessions have been looked at.
 OnProgress = Callable[[int], object]
 
@@ -69,6 +88,7 @@ class Import:
         store: Where to.
         local: Whether times in a source of the layout v0 are the local time here, not UTC.
         on_bad: Told of each row that is not imported.
+        on_diverged: Told of each session that has gone its own way here.
         on_progress: Told how many sessions have been looked at.
     """
 
@@ -79,6 +99,7 @@ class Import:
         *,
         local: bool = False,
         on_bad: OnBad = lambda _: None,
+        on_diverged: OnDiverged = lambda _: None,
         on_progress: OnProgress = lambda _: None,
     ) -> None:
         self.done = Imported(source.schema)
@@ -87,6 +108,7 @@ class Import:
         self._store = store
         self._local = local and source.schema == "v0"
         self._on_bad = on_bad
+        self._on_diverged = on_diverged
         self._on_progress = on_progress
 
     async def run(self) -> Imported:
@@ -142,34 +164,63 @@ class Import:
     async def _add_session(self, db: Db, row: Row, events: _Groups) -> None:
         source_key = tuple(key_of(row, "id"))
         try:
-            key = session_key(*source_key)
-            state = routing.without_temp(read_map(row["state"], "the state"))
-            values = {"state": codec.dump_map(state, path="state"), "extra": "{}"}
-            moments = [read_moment(row[name], local=self._local) for name in ("create_time", "update_time")]
+            wanted = self._wanted(source_key, row, db)
         except _MALFORMED as error:
             self._refuse("sessions", source_key, error)
             await events.skip(source_key)
             return
+        pages = self._rows(events, source_key, wanted.key, db)
+        if not await self._add_new(db, wanted, pages):
+            await self._add_to(db, wanted, pages)
+        await events.skip(source_key)
+
+    def _wanted(self, source_key: tuple[Any, ...], row: Row, db: Db) -> Wanted:
+        key = session_key(*source_key)
+        state = routing.without_temp(read_map(row["state"], "the state"))
+        moments = [read_moment(row[name], local=self._local) for name in ("create_time", "update_time")]
         created, updated = (times.stored_time(moment, db.dialect) for moment in moments)
+        return Wanted(key, created, updated, codec.dump_map(state, path="state"), exactly(row["update_time"]))
+
+    async def _add_new(self, db: Db, wanted: Wanted, pages: AsyncIterator[list[EventRow]]) -> bool:
+        """Write a session and its events; False when it is here already."""
+        values = {"state": wanted.state, "extra": "{}"}
+        count = 0
         async with transaction(db) as inner:
-            request = Append(key=key, columns=_columns([]), now=created, values=values, must_be_new=True)
+            request = Append(key=wanted.key, columns=_NO_ROWS, now=wanted.created, values=values, must_be_new=True)
             try:
                 await journal.append(inner, SESSIONS, request)
             except Refused:
-                self.done.already += 1
-                await events.skip(source_key)
-                return
-            count = 0
-            async for some in self._rows(events, source_key, key, db):
-                more = Append(key=key, columns=_columns(some), now=updated, values=_NO_DELTA, must_exist=True)
-                await journal.append(inner, SESSIONS, more)
+                return False
+            async for some in pages:
+                await add_rows(inner, wanted, some)
                 count += len(some)
-            moved = key_values(key) | {"after": updated, "extra": _exactly(row["update_time"])}
-            await run(inner, care_statements.set_updated(db.schema, db.dialect), moved, write=True)
+            await set_updated(inner, wanted)
         self.done.sessions += 1
         self.done.events += count
+        return True
 
-    async def _rows(self, events: _Groups, source_key: tuple[Any, ...], key: Key, db: Db) -> AsyncIterator[Any]:
+    async def _add_to(self, db: Db, wanted: Wanted, pages: AsyncIterator[list[EventRow]]) -> None:
+        """Fetch what is new of a session that is here already."""
+        try:
+            count, is_behind = await fetch_new(db, wanted, pages)
+        except ApartError as error:
+            self._leave(Diverged(wanted.key, error.reason, error.missing))
+        except CorruptRowError as error:
+            self._refuse("adk_sessions", wanted.key, error)
+        else:
+            self.done.events += count
+            self.done.continued += is_behind
+            self.done.already += not is_behind
+
+    def _leave(self, one: Diverged) -> None:
+        self.done.diverged += 1
+        if len(self.done.apart) < _MOST_NAMED:
+            self.done.apart.append(one)
+        self._on_diverged(one)
+
+    async def _rows(
+        self, events: _Groups, source_key: tuple[Any, ...], key: Key, db: Db
+    ) -> AsyncIterator[list[EventRow]]:
         some: list[EventRow] = []
         async for row in events.of(source_key):
             try:
@@ -189,16 +240,7 @@ class Import:
         return made
 
 
-_NO_DELTA = {"state": None, "extra": "{}"}
-
-
-def _exactly(updated: Any) -> str:
-    """Answer a session's `extra`: seconds, where the source has them, are finer than the column."""
-    return codec.dump_map({"last_update_time": updated} if isinstance(updated, float) else {})
-
-
-def _columns(some: list[EventRow]) -> list[tuple[Any, ...]]:
-    return [*zip(*some, strict=True)] if some else [()] * len(SESSIONS.row)
+_NO_ROWS: tuple[tuple[Any, ...], ...] = ((),) * len(SESSIONS.row)
 
 
 class _Groups:
@@ -243,6 +285,12 @@ class _Groups:
 def shown(bad: BadRow) -> str:
     """Say which row it was, and what was wrong."""
     return f"{bad.table} {bad.key}: {bad.reason}"
+
+
+def told(one: Diverged) -> str:
+    """Say which session has gone its own way, and what it lacks."""
+    lacks = f"; {one.missing} events of the source are not here" if one.missing else ""
+    return f"{one.key}: {one.reason}{lacks}"
 
 
 def named(bad: list[BadRow]) -> Iterator[dict[str, Any]]:

@@ -80,11 +80,16 @@ class Seen(NamedTuple):
     id: str
     rev: int
     first_seq: int
-    holes: Holes
+    #: None when they are malformed.
+    holes: Holes | None
 
     def count(self, stop: int) -> int:
         """Count its events below a number."""
-        return max(0, stop - self.first_seq - self.holes.between(self.first_seq, stop))
+        return max(0, stop - self.first_seq - (self.holes or NO_HOLES).between(self.first_seq, stop))
+
+    def start_of_last(self, keep: int) -> int:
+        """Answer the number of the first of its last events that stay; of those that nobody can count all do."""
+        return self.first_seq if self.holes is None else self.holes.start_of_last(keep, self.first_seq, self.rev)
 
 
 async def prune(db: Db, rules: Rules, *, batch: int, dry_run: bool) -> Pruned:
@@ -199,13 +204,9 @@ async def _with_old_events(db: Db, rules: Rules) -> AsyncIterator[tuple[Seen, in
         place = found[-1][0]
         for *row, young in found:
             one = _seen(row)
-            kept = one.first_seq if rules.keep_events is None else _start(one, rules.keep_events)
+            kept = one.first_seq if rules.keep_events is None else one.start_of_last(rules.keep_events)
             if (stop := max(young, kept)) > one.first_seq:
                 yield one, stop
-
-
-def _start(one: Seen, keep: int) -> int:
-    return one.holes.start_of_last(keep, one.first_seq, one.rev)
 
 
 async def _trim(db: Db, app_name: str, one: Seen, stop: int, batch: int) -> int:
@@ -219,10 +220,11 @@ async def _trim(db: Db, app_name: str, one: Seen, stop: int, batch: int) -> int:
 
 def _seen(row: Sequence[Any]) -> Seen:
     pk_id, user_id, id, rev, first_seq, extra = row
+    holes: Holes | None
     try:
-        holes = holes_of(extra)
+        holes = holes_of(extra, rev)
     except ValueError:  # a malformed row goes like any other; only the count of its events may be too high
-        holes = NO_HOLES
+        holes = None
     return Seen(pk_id, user_id, id, rev, first_seq, holes)
 
 

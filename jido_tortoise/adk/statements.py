@@ -31,9 +31,15 @@ def merging(first: str, second: str, stored: str, dialect: Dialect) -> str:
     return f"CASE jsonb_typeof({stored}) WHEN 'object' THEN {first} || {second} END"
 
 
-def _with_holes(old: str, new: str) -> str:
-    kept = {name: value for name, value in text.read(old).items() if name == "holes"}
-    return text.write({**kept, **text.read(new)})
+def _with_holes(old: str, new: str) -> str | None:
+    """Answer a row's new `extra` with the holes of the old one; None of what is no map."""
+    try:
+        before = text.read(old)
+    except (ValueError, RecursionError):
+        return None
+    if type(before) is not dict:
+        return None
+    return text.write({**{name: before[name] for name in before if name == "holes"}, **text.read(new)})
 
 
 _APP, _USER, _ID = Column("app_name", "varchar"), Column("user_id", "varchar"), Column("id", "varchar")
@@ -44,11 +50,13 @@ _STATE: dict[str, str] = {
     for dialect in _DIALECTS
 }
 
-#: What an append brings replaces what the one before brought; only the holes stay.
+#: What an append brings replaces what the one before brought; only the holes stay. What is no map becomes NULL, which
+#: the column refuses: who knows what its holes were.
 _EXTRA = {
-    "postgres": "CASE WHEN t.extra ? 'holes' THEN jsonb_build_object('holes', t.extra->'holes') || :extra"
+    "postgres": "CASE WHEN jsonb_typeof(t.extra) <> 'object' THEN NULL WHEN t.extra ? 'holes'"
+    " THEN jsonb_build_object('holes', t.extra->'holes') || :extra ELSE :extra END",
+    "sqlite": "CASE WHEN instr(t.extra, '\"holes\"') OR t.extra NOT GLOB '{*}' THEN adk_with_holes(t.extra, :extra)"
     " ELSE :extra END",
-    "sqlite": "CASE WHEN instr(t.extra, '\"holes\"') THEN adk_with_holes(t.extra, :extra) ELSE :extra END",
 }
 
 #: The tables of sessions as a journal.

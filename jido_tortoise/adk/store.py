@@ -459,7 +459,7 @@ async def _between(db: Db, head: SessionRow, key: Key, first: int) -> list[Any] 
 def holes_in(head: SessionRow, key: Key) -> Holes:
     """Answer which of a session's events were deleted; a malformed row is a CorruptRowError that names it."""
     try:
-        return holes_of(head.extra)
+        return holes_of(head.extra, head.rev)
     except ValueError as error:
         raise rows.corrupt("adk_sessions", key, str(error)) from error
 

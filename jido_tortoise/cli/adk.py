@@ -74,8 +74,9 @@ def _add_import(actions: Any) -> None:
         "import",
         parents=[options.connected()],
         help="import the sessions of an existing google-adk database",
-        description="Sessions that are here already are left as they are, so that an import may be repeated, and goes"
-        " on where it was interrupted. Nothing in the source is changed, and no pickle is executed.",
+        description="An import may be repeated: it goes on where it was interrupted, and of a session that is here"
+        " already it fetches what is new. One that has gone its own way here is named, and left as it is. Nothing in"
+        " the source is changed, and no pickle is executed.",
     )
     one.add_argument("--from", dest="source", required=True, metavar="URL", help="as google-adk takes it")
     one.add_argument(
@@ -208,6 +209,9 @@ async def _delete(given: argparse.Namespace, store: AdkSessionStore) -> int:
 # -- import -------------------------------------------------------------------------------------------------------
 
 
+_COUNTS = ("schema", "sessions", "events", "states", "continued", "already", "diverged", "bad_rows")
+
+
 async def _prepared_import(given: argparse.Namespace) -> int:
     from jido_tortoise.schema import upgrade
 
@@ -219,7 +223,7 @@ async def _prepared_import(given: argparse.Namespace) -> int:
 
 async def _import(given: argparse.Namespace, store: AdkSessionStore) -> int:
     from jido_tortoise.adk.google_source import opened
-    from jido_tortoise.adk.importing import Import, shown
+    from jido_tortoise.adk.importing import Import, shown, told
 
     async with opened(given.source) as source:
         with _Bar(await source.count("sessions")) as bar:
@@ -228,6 +232,7 @@ async def _import(given: argparse.Namespace, store: AdkSessionStore) -> int:
                 store,
                 local=given.local_times,
                 on_bad=lambda bad: bar.say(f"not imported: {shown(bad)}"),
+                on_diverged=lambda one: bar.say(f"has gone its own way here: {told(one)}"),
                 on_progress=bar.move,
             ).run()
     _print_imported(given, done)
@@ -237,13 +242,18 @@ async def _import(given: argparse.Namespace, store: AdkSessionStore) -> int:
 def _print_imported(given: argparse.Namespace, done: Imported) -> None:
     from jido_tortoise.adk.importing import named
 
-    counts = {name: getattr(done, name) for name in ("schema", "sessions", "events", "states", "already", "bad_rows")}
+    counts = {name: getattr(done, name) for name in _COUNTS}
     if given.json:
-        output.print_json({**counts, "bad": list(named(done.bad))})
+        apart = [{"key": list(one.key), "reason": one.reason, "missing": one.missing} for one in done.apart]
+        output.print_json({**counts, "bad": list(named(done.bad)), "apart": apart})
         return
     print(f"imported from schema {done.schema}: {done.sessions} sessions, {done.events} events, {done.states} states")
+    if done.continued:
+        print(f"here already, brought up to the source: {done.continued} sessions")
     if done.already:
-        print(f"here already, left as they are: {done.already} sessions")
+        print(f"here already, with nothing new: {done.already} sessions")
+    if done.diverged:
+        print(f"have gone their own way here, left as they are: {done.diverged} sessions")
     if done.bad_rows:
         print(f"not imported: {done.bad_rows} rows")
 

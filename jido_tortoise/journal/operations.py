@@ -33,11 +33,14 @@ async def append(
 
     Raises:
         Refused: The head is not where it was expected, the sibling's guard failed, or a row's id is stored already.
+        ConstraintError: A row's id is stored already, on a connection that is `bare`, which cannot look at it any more.
         StorageUnavailableError: The database was not there.
     """
     try:
         written: Written | None = await _backend(db).append(db, table, request, sibling, followers)
     except ConstraintError as error:
+        if db.bare:
+            raise
         raise await _refusal(db, table, request, sibling) from error
     if written is None:
         raise await _refusal(db, table, request, sibling)

@@ -58,6 +58,24 @@ def _stopped(error: RunStoppedError) -> Ending:
     return Ending("failed", "run_failed", {"error_code": known["code"], "error_message": known["message"]}, known)
 
 
+def session_ending(error: BaseException | None) -> tuple[str, Said]:
+    """Answer the status, and the event, of a session that is to end as its only run did: by this error, or without."""
+    if error is None:
+        return "completed", Said("session_completed", {})
+    reason = error.reason if isinstance(error, RunStoppedError) else ""
+    if reason == "tool_approval_requested":
+        return "paused", Said("session_paused", {"reason": reason})
+    if reason == "run_cancelled" or isinstance(error, asyncio.CancelledError):
+        return "cancelled", Said("session_cancelled", {"reason": "run_cancelled"})
+    return "failed", Said("session_failed", failure(error))
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """Answer what the event of a session tells of the error that has ended it."""
+    known = error_map(error)
+    return {"error_code": known.pop("code"), "error_message": known.pop("message"), **known}
+
+
 def error_map(error: BaseException) -> dict[str, Any]:
     """Answer what is recorded of an error: its code, its message, and what the provider said of it."""
     code = error.reason if isinstance(error, JidoError) else type(error).__name__

@@ -10,12 +10,12 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jido_tortoise import seams
+from jido_tortoise import seams, telemetry
 from jido_tortoise.database import to_the_end
 from jido_tortoise.errors import (
     ConflictError,
@@ -28,7 +28,7 @@ from jido_tortoise.errors import (
 )
 from jido_tortoise.recording.buffer import Buffering, EventBuffer
 from jido_tortoise.recording.continuation import with_provider_session
-from jido_tortoise.recording.endings import Ending, ending_of
+from jido_tortoise.recording.endings import Ending, ending_of, session_ending
 from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.intake import Intake
 from jido_tortoise.recording.leases import holds, leases
@@ -93,6 +93,8 @@ class Wishes:
     callback: EventCallback | None = None
     #: Seconds that it may take; None: as long as it takes.
     time_limit: float | None = None
+    #: Whether its session ends with it, in the same transaction.
+    ends_session: bool = False
 
 
 @dataclass(slots=True)
@@ -312,7 +314,7 @@ class Execution:
     async def _completed(self, answer: Answer) -> RunResult:
         said = {"stop_reason": answer.stop_reason, **({"model": answer.model} if answer.model else {})}
         output = self.maker.map(answer.output)
-        await self._close(Ending("completed", "run_completed", said), answer, output)
+        await self._close(Ending("completed", "run_completed", said), None, answer, output)
         if self.run.status != "completed":
             raise await self._taken_away()
         return RunResult(
@@ -338,9 +340,11 @@ class Execution:
             for item in await intake.take(0):
                 if isinstance(item, Said):
                     await self._record(item)
-            await self._close(ending_of(error, self.maker), self._answer, None)
+            await self._close(ending_of(error, self.maker), error, self._answer, None)
 
-    async def _close(self, ending: Ending, answer: Answer | None, output: Mapping[str, Any] | None) -> None:
+    async def _close(
+        self, ending: Ending, error: BaseException | None, answer: Answer | None, output: Mapping[str, Any] | None
+    ) -> None:
         """Store the end of the run, with all that was not stored yet, in one transaction."""
         for event in self.maker.held():
             self._buffer.add(event)
@@ -348,7 +352,7 @@ class Execution:
         ends = told_once([event for said in ending.said() for event in self.maker.event(said)], self.run)
         for left in reversed(range(_ATTEMPTS)):
             try:
-                await self._buffer.insist(lambda: self._stored_end(ending, answer, output, ends))
+                await self._buffer.insist(lambda: self._stored_end(ending, error, answer, output, ends))
                 return
             except (ConflictError, InvalidTransitionError):
                 if not left:
@@ -356,7 +360,12 @@ class Execution:
                 self.run = await self.settings.store.get_run(self.run.id)
 
     async def _stored_end(
-        self, ending: Ending, answer: Answer | None, output: Mapping[str, Any] | None, ends: Sequence[Event]
+        self,
+        ending: Ending,
+        error: BaseException | None,
+        answer: Answer | None,
+        output: Mapping[str, Any] | None,
+        ends: Sequence[Event],
     ) -> None:
         # Whoever else has ended it has also said so; nobody but us completes it.
         said = ends if not self.run.is_terminal or self.run.status == "completed" else ()
@@ -365,13 +374,30 @@ class Execution:
         session = await self.settings.store.get_session(run.session_id)
         if answer is not None and answer.provider_session_id is not None:
             session = with_provider_session(session, self.provider, answer.provider_session_id, answer.model)
-        events = [*self._buffer.take(), *said]
-        flushed = await self.settings.store.flush(session=session, run=run, events=events)
+        session, session_ends = self._session_ended(session, error) if said else (session, ())
+        events = [*self._buffer.take(), *said, *session_ends]
+        with _changing(session) if session_ends else nullcontext():
+            flushed = await self.settings.store.flush(session=session, run=run, events=events)
         self.run = flushed.run or run
-        self._events += told_of(flushed.events)
+        mine = len(events) - len(session_ends)
+        self._events += told_of(flushed.events[:mine])
+        told_of(flushed.events[mine:])
         self._buffer.stored()
         for event in said:
             await self._tell(event)
+
+    def _session_ended(self, session: Session, error: BaseException | None) -> tuple[Session, Sequence[Event]]:
+        """Answer the session as it ends with the run, and what tells of it; as it is, when it is not to or cannot."""
+        if not self.wishes.ends_session:
+            return session, ()
+        status, said = session_ending(error)
+        try:
+            ended = session.with_status(status)
+        except InvalidTransitionError:
+            return session, ()  # others have paused or ended it: that stays
+        if ended == session:
+            return session, ()
+        return ended, told_once(EventMaker(session.id, redactor=self.settings.redactor).event(said), session)
 
     def _ended(self, ending: Ending, answer: Answer | None, output: Mapping[str, Any] | None) -> Run:
         """Answer the run as it ends; one that somebody else has ended keeps that, and gets its usage."""
@@ -392,6 +418,10 @@ class Execution:
                 run, None if answer is None else answer.cost_usd, self.settings.pricing, self._usage.model
             ),
         )
+
+
+def _changing(session: Session) -> AbstractContextManager[object]:
+    return telemetry.operation("recording_change_session", session_id=session.id, status=session.status)
 
 
 def _stream(provider: Provider, request: Request) -> AsyncIterator[Said | Answer]:

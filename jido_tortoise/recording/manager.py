@@ -6,10 +6,9 @@ what others have changed meanwhile is never undone.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from jido_tortoise import checks, seams, telemetry
@@ -18,7 +17,7 @@ from jido_tortoise.errors import ConflictError, InvalidInputError, InvalidTransi
 from jido_tortoise.recording import continuation as continuing
 from jido_tortoise.recording.buffer import Buffering
 from jido_tortoise.recording.continuation import Continuation
-from jido_tortoise.recording.endings import error_map
+from jido_tortoise.recording.endings import failure, session_ending
 from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.execution import EventCallback, Execution, RunResult, Settings, Wishes, executing
 from jido_tortoise.recording.making import EventMaker, told_of, told_once
@@ -35,6 +34,29 @@ from jido_tortoise.recording.transcript import Message, Transcript
 LEASE = 30.0
 #: How often a change is made anew when somebody else has changed the same thing meanwhile.
 _ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What is wished of one execution; see `SessionManager.execute_run`."""
+
+    given: Any = None
+    event_callback: EventCallback | None = None
+    continuation: Continuation = False
+    continuation_opts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] | None = None
+    policies: Iterable[Policy] = ()
+    required_capabilities: Iterable[str] = ()
+    optional_capabilities: Iterable[str] = ()
+    correlation_id: str | None = None
+    time_limit: float | None = None
+
+    def check(self, provider: Provider) -> None:
+        """Refuse what cannot be wished of this provider."""
+        continuing.check(self.continuation, self.continuation_opts)
+        _check_capabilities(provider, self.required_capabilities)
+        if self.time_limit is not None:
+            checks.seconds(self.time_limit, "time_limit")
 
 
 class SessionManager:
@@ -98,6 +120,30 @@ class SessionManager:
         Raises:
             InvalidInputError: It cannot be; nothing was written.
         """
+        session, created = self._new_session(
+            agent_id,
+            provider,
+            session_id=session_id,
+            metadata=metadata,
+            context=context,
+            tags=tags,
+            parent_session_id=parent_session_id,
+        )
+        with telemetry.operation("recording_start_session", session_id=session.id):
+            return await self._stored(session, created)
+
+    def _new_session(
+        self,
+        agent_id: str | None,
+        provider: object,
+        *,
+        session_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        parent_session_id: str | None = None,
+    ) -> tuple[Session, Sequence[Event]]:
+        """Make a session, and what tells of it."""
         name = provider if isinstance(provider, str) else None if provider is None else name_of(provider)
         if agent_id is None and name is None:
             raise InvalidInputError.at("agent_id", "an agent's id, or a provider", agent_id)
@@ -112,8 +158,7 @@ class SessionManager:
             **fields,
         )
         maker.session_id = session.id
-        with telemetry.operation("recording_start_session", session_id=session.id):
-            return await self._stored(session, maker.one("session_created", {"provider": name} if name else {}))
+        return session, maker.one("session_created", {"provider": name} if name else {})
 
     async def activate_session(self, session_id: str) -> Session:
         """Make a `pending` session `active`."""
@@ -140,9 +185,7 @@ class SessionManager:
         """
         if isinstance(error, str):
             return await self._change(session_id, "failed", "session_failed", {"error_message": error})
-        known = error_map(error)
-        data = {"error_code": known.pop("code"), "error_message": known.pop("message"), **known}
-        return await self._change(session_id, "failed", "session_failed", data)
+        return await self._change(session_id, "failed", "session_failed", failure(error))
 
     async def cancel_session(self, session_id: str, *, reason: str | None = None) -> Session:
         """End a session as `cancelled`."""
@@ -255,13 +298,15 @@ class SessionManager:
             NotFoundError: `session_not_found`.
             InvalidTransitionError: The session is not active, or was deleted.
         """
-        stored = self._maker(session_id).map(stored_input(given))
         fields: dict[str, Any] = {} if run_id is None else {"id": run_id}
-        metadata = self._maker(session_id).map(metadata or {})
-        run = Run(session_id=session_id, input=stored or None, metadata=metadata, **fields)
+        run = self._new_run(session_id, given, metadata=self._maker(session_id).map(metadata or {}), **fields)
         with telemetry.operation("recording_start_run", session_id=session_id, run_id=run.id):
             _check_active(await self.store.get_session(session_id))
             return await self.store.save_run(run)
+
+    def _new_run(self, session_id: str, given: Any, **fields: Any) -> Run:
+        stored = self._maker(session_id).map(stored_input(given))
+        return Run(session_id=session_id, input=stored or None, **fields)
 
     async def execute_run(
         self,
@@ -305,26 +350,47 @@ class SessionManager:
             RunStoppedError: It was cancelled, or has broken a policy.
             ProviderError: The provider failed. What else it raises is passed on.
         """
-        continuing.check(continuation, continuation_opts)
-        _check_capabilities(provider, required_capabilities)
-        if time_limit is not None:
-            checks.seconds(time_limit, "time_limit")
+        plan = _Plan(
+            given=given,
+            event_callback=event_callback,
+            continuation=continuation,
+            continuation_opts=continuation_opts or {},
+            options=options,
+            policies=policies,
+            required_capabilities=required_capabilities,
+            optional_capabilities=optional_capabilities,
+            correlation_id=correlation_id,
+            time_limit=time_limit,
+        )
+        plan.check(provider)
         run = await self.store.get_run(run_id)
-        session = await self.store.get_session(run.session_id)
+        return await self._execute(plan, run, await self.store.get_session(run.session_id), provider)
+
+    async def _execute(
+        self, plan: _Plan, run: Run, session: Session, provider: Provider, *, ends_session: bool = False
+    ) -> RunResult:
+        """Execute a run, given as it is stored, with its session."""
         _check_active(session)
         name = name_of(provider)
-        asked = run.input if given is None else given
+        asked = run.input if plan.given is None else plan.given
         now = continuing.said_now(asked)
-        earlier, own = await continuing.earlier(self.store, session, provider, continuation, continuation_opts or {})
-        request = _request(run, asked, (*earlier, *now), own, options)
+        earlier, own = await continuing.earlier(
+            self.store, session, provider, plan.continuation, plan.continuation_opts
+        )
+        request = _request(run, asked, (*earlier, *now), own, plan.options)
         execution = Execution(
             settings=self._settings,
             run=run,
             provider=name,
-            maker=self._maker(session.id, run_id=run.id, provider=name, correlation_id=correlation_id or run.id),
-            wishes=Wishes(policies=(*self._policies, *policies), callback=event_callback, time_limit=time_limit),
+            maker=self._maker(session.id, run_id=run.id, provider=name, correlation_id=plan.correlation_id or run.id),
+            wishes=Wishes(
+                policies=(*self._policies, *plan.policies),
+                callback=plan.event_callback,
+                time_limit=plan.time_limit,
+                ends_session=ends_session,
+            ),
         )
-        opening = (_begun(provider, optional_capabilities), *map(_sent, now))
+        opening = (_begun(provider, plan.optional_capabilities), *map(_sent, now))
         return await self._executed(execution, session, provider, request, opening)
 
     async def _executed(
@@ -443,29 +509,38 @@ class SessionManager:
         Raises:
             JidoError: As `execute_run` does.
         """
-        session = await self.start_session(agent_id, provider=provider, metadata=metadata, context=context, tags=tags)
-        await self.activate_session(session.id)
+        plan = _Plan(given=given, **wishes)
+        fields = {"metadata": metadata, "context": context, "tags": tags}
+        session, run = await self._begun_once(provider, agent_id, given, fields)
         try:
-            run = await self.start_run(session.id, given)
-            result = await self.execute_run(run.id, provider, given=given, **wishes)
+            plan.check(provider)
+            return await self._execute(plan, run, session, provider, ends_session=True)
         except BaseException as error:
             await to_the_end(self._end_by(session.id, error))
             raise
-        with suppress(
-            InvalidTransitionError
-        ):  # others have paused or ended it: the answer is the caller's all the same
-            await self.complete_session(session.id)
-        return result
+
+    async def _begun_once(
+        self, provider: Provider, agent_id: str | None, given: Any, fields: Mapping[str, Any]
+    ) -> tuple[Session, Run]:
+        """Store an active session and a pending run of it, in one transaction."""
+        session, created = self._new_session(agent_id, provider, **fields)
+        session = session.with_status("active")
+        run = self._new_run(session.id, given)
+        started = self._maker(session.id).one("session_started")
+        with (
+            telemetry.operation("recording_start_session", session_id=session.id),
+            telemetry.operation("recording_change_session", session_id=session.id, status=session.status),
+            telemetry.operation("recording_start_run", session_id=session.id, run_id=run.id),
+        ):
+            flushed = await self.store.flush(session=session, run=run, events=[*created, *started])
+        told_of(flushed.events)
+        return flushed.session, flushed.run or run
 
     async def _end_by(self, session_id: str, error: BaseException) -> None:
-        reason = error.reason if isinstance(error, RunStoppedError) else ""
+        """End a session that has not ended with its run."""
+        status, said = session_ending(error)
         try:
-            if reason == "tool_approval_requested":
-                await self.pause_session(session_id, reason=reason)
-            elif reason == "run_cancelled" or isinstance(error, asyncio.CancelledError):
-                await self.cancel_session(session_id, reason="run_cancelled")
-            else:
-                await self.fail_session(session_id, error)
+            await self._change(session_id, status, said.type, said.data)
         except Exception as worse:
             # What ended the run is raised; what kept its session from ending is told with it.
             error.add_note(f"its session {session_id!r} could not be ended: {worse}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -16,6 +18,7 @@ from jido_tortoise.recording.entities import Run, Session
 from jido_tortoise.recording.rows import Row
 from jido_tortoise.recording.statements import RUN, SESSION, Kind
 
+T = TypeVar("T")
 V = TypeVar("V", Session, Run)
 
 #: How often a write is tried again when others were at work between its statements.
@@ -71,10 +74,27 @@ async def save_run(db: Db, run: Run, concurrent: bool, once: bool) -> Run:
     """Store a run; one that is to run alone, under the lock of its session."""
     if run.status != "running" or concurrent:
         return await save(db, RUN, run, once)
-    async with transaction(db) as inner:
+
+    async def write(inner: Db) -> Run:
         if await lock_session(inner, run.session_id) is None:
             raise rows.missing("session", run.session_id)
         return await save_locked_run(inner, run, concurrent, once)
+
+    return await together(db, write)
+
+
+async def together(db: Db, write: Callable[[Db], Awaitable[T]]) -> T:
+    """Write several things in one transaction, or none of them.
+
+    A savepoint around each write is two round trips, and only needed where a write that fails is looked into: when an
+    event is there already, which is rare. So there is none at first, and when a write fails, all is done once more.
+    """
+    if not db.in_transaction:
+        with suppress(ConstraintError):
+            async with transaction(db) as inner:
+                return await write(replace(inner, bare=True))
+    async with transaction(db) as inner:
+        return await write(inner)
 
 
 async def save_locked_run(db: Db, run: Run, concurrent: bool, once: bool) -> Run:

@@ -327,11 +327,15 @@ class SessionStore:
         with telemetry.operation("recording_flush", session_id=session.id, count=len(given)):
             db = await self.connected()
             wanted = rows.encode_events(given, db.dialect)
-            async with transaction(db) as inner:
-                stored_row = await saving.lock_session(inner, session.id)
-                saved = await saving.save_locked_session(inner, session, stored_row, once)
+
+            async def write(inner: Db) -> tuple[Session, Run | None, dict[str, Event | int]]:
+                stored = await saving.lock_session(inner, session.id)
+                saved = await saving.save_locked_session(inner, session, stored, once)
                 saved_run = None if run is None else await saving.save_locked_run(inner, run, concurrent, once)
-                stored = await appending.append(inner, session.id, list(wanted.values()), self.notify)
+                events = await appending.append(inner, session.id, list(wanted.values()), self.notify)
+                return saved, saved_run, events
+
+            saved, saved_run, stored = await saving.together(db, write)
             bells.ring(db.root, (db.schema, session.id))
         return Flushed(saved, saved_run, appending.answer(given, stored))
 

@@ -73,7 +73,7 @@ def test_import_and_look_and_clean_up(run: Run) -> None:
     """From the first import to the last deletion."""
     assert run("import", "--from", GOOGLE) == (0, "imported from schema v1: 2 sessions, 6 events, 3 states\n", "")
     code, out, _ = run("import", "--from", GOOGLE)
-    assert (code, out.splitlines()[1]) == (0, "here already, left as they are: 2 sessions")
+    assert (code, out.splitlines()[1:]) == (0, ["here already, with nothing new: 2 sessions"])
 
     code, out, err = run("list", "shop", "--limit", "1")
     assert (code, out.split()) == (0, ["user", "session", "rev", "updated", "bob", "s1", "3", *out.split()[7:]])
@@ -108,6 +108,34 @@ def test_bad_rows_are_a_problem(run: Run) -> None:
     (bad,) = found["bad"]
     assert (bad["table"], bad["key"][:3]) == ("events", ["shop", "ann", "s1"])
     assert err.startswith("not imported: events ('shop', 'ann', 's1', '")
+
+
+def test_an_import_is_repeated(run: Run) -> None:
+    """What is new comes; a session that has gone its own way is named on stderr, and counted."""
+    run("import", "--from", GOOGLE)
+    run("delete", "shop", "bob", "s1", "--invocation", "i1")
+    with sqlite3.connect("google.db") as raw:
+        raw.execute(
+            "INSERT INTO events (id, app_name, user_id, session_id, invocation_id, timestamp, event_data)"
+            " SELECT 'new', app_name, user_id, session_id, 'i9', '2030-01-01 00:00:00', '{}' FROM events"
+            " WHERE invocation_id = 'i0' GROUP BY user_id"
+        )
+    raw.close()
+    code, out, err = run("import", "--from", GOOGLE)
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            "imported from schema v1: 0 sessions, 1 events, 3 states",
+            "here already, brought up to the source: 1 sessions",
+            "have gone their own way here, left as they are: 1 sessions",
+        ],
+    )
+    assert err.startswith("has gone its own way here: ('shop', 'bob', 's1'): events of it were deleted here; ")
+    found = json.loads(run("import", "--from", GOOGLE, "--json")[1])
+    assert (found["events"], found["continued"], found["already"], found["diverged"]) == (0, 0, 1, 1)
+    (apart,) = found["apart"]
+    assert apart["key"] == ["shop", "bob", "s1"]
+    assert f"{apart['missing']} events of the source are not here" in err
 
 
 def test_mistakes(run: Run) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from jido_tortoise.adk import AdkSessionStore, TortoiseSessionService
 from jido_tortoise.adk.google_source import PAGE, opened
-from jido_tortoise.adk.importing import BadRow, Import, Imported
+from jido_tortoise.adk.importing import BadRow, Diverged, Import, Imported
 from jido_tortoise.adk.models import AdkAppState, AdkEvent
 from jido_tortoise.errors import ConfigError
 from jido_tortoise_testing.postgres import fresh_database, run_sql
@@ -131,7 +131,7 @@ async def test_schema_v1(adk_db: Database, source: str, service: DatabaseSession
     assert (mine.rev, mine.events[0].content.parts[2].inline_data.data) == (3, b"\xff\xfe\xfb")  # type: ignore[union-attr]
     await store.append_event(mine, _ours())
     again = await _imported(source)
-    assert (again.sessions, again.events, again.already) == (0, 0, 4)
+    assert (again.sessions, again.events, again.already, again.diverged) == (0, 0, 3, 1)
     assert (await AdkAppState.get(app_name="shop")).state["theme"] == "light"
     assert await AdkEvent.all().count() == 10
 
@@ -289,6 +289,18 @@ async def test_a_session_of_many_events(
     found = await store.get(app_name="shop", user_id="ann", session_id="s of ann")
     assert [event.id for event in found.events] == ["e0", *(f"n{n:05}" for n in range(1, count + 1))]
     assert [row.seq for row in await AdkEvent.all().order_by("seq").only("seq")] == list(range(count + 1))
+    _changed(
+        tmp_path / "google.db",
+        (
+            "INSERT INTO events (id, app_name, user_id, session_id, invocation_id, timestamp, event_data)"
+            " SELECT 'm' || id, app_name, user_id, session_id, 'i', timestamp, '{}' FROM events WHERE id LIKE 'n%'",
+            (),
+        ),
+    )
+    again = await _imported(source)
+    assert (again.events, again.continued, again.diverged) == (count, 1, 0)
+    more = (await store.get(app_name="shop", user_id="ann", session_id="s of ann")).events[count + 1 :]
+    assert [event.id for event in more] == [f"mn{n:05}" for n in range(1, count + 1)]
 
 
 async def test_an_import_that_was_interrupted_goes_on(
@@ -307,6 +319,101 @@ async def test_an_import_that_was_interrupted_goes_on(
     done = await _imported(source)
     assert (done.sessions, done.already) == (2, 2)
     await _same(service, NAMES)
+
+
+# -- repeated ones ------------------------------------------------------------------------------------------------
+
+
+async def _said(service: Any, name: tuple[str, str, str], n: int, at: int | None = None) -> None:
+    session = await service.get_session(app_name=name[0], user_id=name[1], session_id=name[2])
+    event = _event(n, **{f"more {n}": n})
+    event.timestamp = 1_700_000_000.125 + (n if at is None else at)
+    await service.append_event(session, event)
+
+
+async def test_a_repeated_import_fetches_what_is_new(
+    adk_db: Database, source: str, service: DatabaseSessionService
+) -> None:
+    """By their ids, after what is here; states are brought up, an interruption costs nothing, and then all is known."""
+    await _fill(service)
+    await _imported(source)
+    for name in NAMES:
+        for n in (7, 8):
+            await _said(service, name, n)
+    await service.create_session(app_name="shop", user_id="zoe", session_id="new", state={"k": 1})
+
+    def stop(seen: int) -> None:
+        if seen == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await _imported(source, on_progress=stop)
+    done = await _imported(source)
+    assert (done.sessions, done.continued, done.already, done.diverged, done.events) == (1, 2, 2, 0, 4)
+    await _same(service, [*NAMES, ("shop", "zoe", "new")])
+
+    await _said(service, NAMES[0], 9, at=1)  # late, between events that are here already
+    for _ in range(2):
+        done = await _imported(source)
+        found = await store.get(app_name="shop", user_id="ann", session_id="s of ann")
+        assert [event.id for event in found.events] == ["e0", "e1", "e2", "e7", "e8", "e9"]
+        assert (found.state["n"], found.state["more 9"]) == (9, 9)
+    assert (done.events, done.continued, done.already, done.diverged) == (0, 0, 5, 0)
+
+
+async def test_a_session_that_has_gone_its_own_way_is_left_alone(
+    adk_db: Database, source: str, service: DatabaseSessionService
+) -> None:
+    """Continued, cut, deleted from, or made here: each is named with what shows it, and nothing of it is touched."""
+    await _fill(service, ("continued", "cut", "made", "pruned", "same"))
+    await _imported(source)
+    who = {name: {"app_name": "shop", "user_id": name, "session_id": f"s of {name}"} for name in _APART}
+    await store.append_event(await store.get(**who["continued"]), _ours())
+    await store.delete_invocation(**who["cut"], invocation_id="i0")
+    await store.delete(**who["made"])
+    await store.create(**who["made"], state={"mine": True})
+    await store.prune(app_name="shop", user_id="pruned", keep_events=1)
+    for name in (*_APART, "same"):
+        await _said(service, ("shop", name, f"s of {name}"), 7)
+    before = {name: await store.get(**which) for name, which in who.items()}
+    told: list[Diverged] = []
+    done = await _imported(source, on_diverged=told.append)
+    assert (done.events, done.continued, done.already, done.diverged, done.bad_rows) == (1, 1, 1, 4, 0)
+    assert told == done.apart
+    assert {one.key[1]: (one.reason, one.missing) for one in told} == _APART
+    for name, which in who.items():
+        after, was = await store.get(**which), before[name]
+        assert (after.events, after.rev, after.last_update_time) == (was.events, was.rev, was.last_update_time)
+        assert "more 7" not in after.state
+
+
+_APART = {
+    "continued": ("1 of its events are not in the source", 1),
+    "cut": ("events of it were deleted here", 3),
+    "made": ("it was made at another time than the source's", 4),
+    "pruned": ("events of it were deleted here", 3),
+}
+
+
+@pytest.mark.parametrize("source", ["sqlite"], indirect=True)
+async def test_an_event_that_is_another_one(
+    adk_db: Database, source: str, service: DatabaseSessionService, tmp_path: Path
+) -> None:
+    """Under an id that is known, or a malformed row here: nothing is appended, and the one beside it is brought up."""
+    await _fill(service)
+    await _imported(source)
+    for user in ("ann", "bob", "Öl"):
+        await _said(service, ("shop", user, f"s of {user}"), 7)
+    await service.close()
+    _changed(tmp_path / "google.db", ("UPDATE events SET event_data = '{}' WHERE id = 'e1' AND user_id = 'ann'", ()))
+    await adk_db.client.execute_query("UPDATE adk_sessions SET extra = '[]' WHERE user_id = 'bob'")
+    done = await _imported(source)
+    assert (done.events, done.continued, done.already) == (1, 1, 1)
+    assert [(one.key[1], one.reason) for one in done.apart] == [
+        ("ann", "its event 'e1' is another one than the source's")
+    ]
+    assert [(bad.table, *bad.key) for bad in done.bad] == [("adk_sessions", "shop", "bob", "s of bob")]
+    assert await AdkEvent.filter(user_id__in=["ann", "bob"]).count() == 6
 
 
 # -- sources that are none ----------------------------------------------------------------------------------------
