@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import fields
 from datetime import date, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from jido_tortoise.cli import options, output, recording_care
 from jido_tortoise.cli.progress import Tally
-from jido_tortoise.errors import InvalidInputError, said
+from jido_tortoise.errors import InvalidInputError, NotFoundError, said
 
 if TYPE_CHECKING:
     from jido_tortoise.recording import Event, QueryAPI
@@ -137,10 +137,9 @@ async def _show(given: argparse.Namespace, query: QueryAPI) -> int:
 async def _session(query: QueryAPI, session_id: str) -> dict[str, Any]:
     import json
 
-    async for line in query.export_session(session_id):
-        session: dict[str, Any] = json.loads(line)
-        return {name: value for name, value in session.items() if name not in ("record", "format")}
-    raise AssertionError("an export has a first line")  # pragma: no cover
+    async with aclosing(aiter(query.export_session(session_id))) as lines:
+        session: dict[str, Any] = json.loads(await anext(lines))
+    return {name: value for name, value in session.items() if name not in ("record", "format")}
 
 
 def _print_fields(session: dict[str, Any], stats: SessionStats) -> None:
@@ -165,7 +164,10 @@ def _run_row(run: Any) -> list[Any]:
 
 
 def _add_tail(actions: Any) -> None:
-    text = "Print the last events, one a line (with --json as lines of JSON), and with --follow those that come."
+    text = (
+        "Print the last events, one a line (with --json as lines of JSON), and with --follow those that come, until the"
+        " session is deleted, which makes the exit code 1."
+    )
     one = _add(actions, "tail", _tail, "print the last events of a session", text)
     one.add_argument("session", metavar="SESSION")
     one.add_argument("-n", "--events", type=int, default=10, metavar="N", help="the last N events (default: 10)")
@@ -176,7 +178,7 @@ def _add_tail(actions: Any) -> None:
 async def _tail(given: argparse.Namespace, query: QueryAPI) -> int:
     from jido_tortoise import seams
 
-    await query.get_session_stats(given.session)  # which refuses a session that is not there
+    session = await _session(query, given.session)  # which refuses one that is not there
     last = 0
     for event in await _last_events(query, given.session, given.events, given.type):
         last = _print_event(event, given.json)
@@ -188,8 +190,20 @@ async def _tail(given: argparse.Namespace, query: QueryAPI) -> int:
             last = _print_event(event, given.json)
         print(end="", flush=True)
         if not page.has_more:
+            await _refuse_other(query, session)
             await seams.sleep(_PAUSE)
     return 0
+
+
+async def _refuse_other(query: QueryAPI, session: dict[str, Any]) -> None:
+    """Refuse to go on when a session was deleted, or another one has its id."""
+    try:
+        there = await _session(query, session["id"])
+    except NotFoundError:
+        there = {}
+    if there.get("created_at") != session["created_at"]:
+        message = f"session {session['id']!r} was deleted"
+        raise NotFoundError(message, reason="session_not_found", session_id=session["id"])
 
 
 async def _last_events(query: QueryAPI, session_id: str, count: int, types: Any = None) -> list[Event]:

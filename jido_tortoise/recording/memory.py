@@ -206,9 +206,13 @@ class InMemorySessionStore:
         asked = port.wished(session_id, run_id=run_id, type=type, after=after, limit=following.PAGE)
         self._get(SESSION, Session, session_id)
 
+        mine = self._tables.events.get(session_id)
+
         async def read(after: int) -> tuple[int | None, list[Event]]:
             there = self._tables.events.get(session_id)
-            return None if there is None else len(there), self._events(replace(asked, after=after))
+            if there is None or there is not mine:
+                return None, []
+            return len(there), self._events(replace(asked, after=after))
 
         with bells.bell(self._tables, (None, session_id)) as bell:
             async for event in following.all_after(read, after, bell, None):

@@ -74,20 +74,17 @@ async def save_run(db: Db, run: Run, concurrent: bool, once: bool) -> Run:
     """Store a run; one that is to run alone, under the lock of its session."""
     if run.status != "running" or concurrent:
         return await save(db, RUN, run, once)
-
-    async def write(inner: Db) -> Run:
+    async with transaction(db) as inner:
         if await lock_session(inner, run.session_id) is None:
             raise rows.missing("session", run.session_id)
         return await save_locked_run(inner, run, concurrent, once)
-
-    return await together(db, write)
 
 
 async def together(db: Db, write: Callable[[Db], Awaitable[T]]) -> T:
     """Write several things in one transaction, or none of them.
 
-    A savepoint around each write is two round trips, and only needed where a write that fails is looked into: when an
-    event is there already, which is rare. So there is none at first, and when a write fails, all is done once more.
+    A savepoint around an append is two round trips, and only needed to look which of its events are there already,
+    which is rare. So there is none at first, and when the append fails, all is done once more.
     """
     if not db.in_transaction:
         with suppress(ConstraintError):

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from jido_tortoise import checks, journal, probe, telemetry, times
 from jido_tortoise.database import Db, resolve, transaction
@@ -384,6 +385,9 @@ class SessionStore:
     ) -> AsyncGenerator[Event, None]:
         """Answer the events of a session, those that are there and all that will come, until the session is deleted.
 
+        Then it ends, without an error, and so it does when the session was made anew under the same id: that one is
+        another. Events that were not answered before the deletion are gone.
+
         Leave it with `aclose()`, or `contextlib.aclosing`, when a loop over it is left: else it goes on listening until
         it is collected.
 
@@ -401,15 +405,26 @@ class SessionStore:
         db = await self.connected()
         await reading.get(db, SESSION, Session, session_id)
 
+        made: Any = None  # when its counter was, by which it is told from one that was made anew
+
         async def read(after: int) -> tuple[int | None, list[Event]]:
+            nonlocal made
             head = await journal.read_head(db, EVENTS, (session_id,))
-            if head is None or head.counter <= after or asked.nothing:
-                return None if head is None else head.counter, []
+            if head is None or head.created_at != (made or head.created_at):
+                return await self._uncounted(db, session_id) if made is None else None, []
+            made = head.created_at
+            if head.counter <= after or asked.nothing:
+                return head.counter, []
             return head.counter, await reading.events(db, replace(asked, after=after, before=head.counter + 1))
 
         async with self._awake(db, session_id) as (bell, ears):
             async for event in following.all_after(read, after, bell, ears):
                 yield event
+
+    async def _uncounted(self, db: Db, session_id: str) -> int | None:
+        """Answer the counter of a session without one: 0 for one of the host's making, None when there is none."""
+        get = statements.get(SESSION, db.schema, db.dialect)
+        return 0 if await reading.all_of(db, get, {"id": session_id}) else None
 
     @asynccontextmanager
     async def _awake(self, db: Db, session_id: str) -> AsyncIterator[tuple[bells.Bell, listening.Hearing | None]]:

@@ -11,7 +11,7 @@ import pytest
 
 from jido_tortoise import seams
 from jido_tortoise.cli import output, program
-from jido_tortoise.recording import Event, SessionStore
+from jido_tortoise.recording import Event, Session, SessionStore
 from tests.conftest import opened
 from tests.integration.recorded import run as made_run
 from tests.integration.recorded import store_them, tokens
@@ -118,6 +118,33 @@ def test_tail_follows(url: str, shown: int, capsys: pytest.CaptureFixture[str]) 
         code = program.main(["recording", "tail", "s0", "-f", "-n", str(shown), "--db", url])
     numbers = [int(line.split()[0]) for line in capsys.readouterr().out.splitlines()]
     assert (code, numbers) == (130, [4, 5, 6, 7][2 - shown :])
+
+
+@pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_tail_ends_with_its_session(run: Run, url: str, anew: bool, options: list[str]) -> None:
+    """When the session is deleted, or another one has its id, it says so, and ends: the exit code is 1."""
+    pauses = 0
+
+    async def pause(_: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        assert pauses < 3, "it goes on for ever"
+        async with opened(url, tables=False, families=("recording",)):
+            store = SessionStore()
+            if pauses == 1:
+                await store.append_event(Event(type="turn_completed", session_id="s0"))
+                return
+            await store.delete_session("s0")
+            if anew:
+                await store.save_session(Session(id="s0", agent_id="clerk"))
+
+    with seams.replaced(sleep=pause):
+        code, out, err = run("tail", "s0", "-f", "-n", 1, "--db", url, *options)
+    assert (code, err) == (1, "jido-tortoise: session 's0' was deleted\n")
+    assert out.count("turn_completed") == 1
+    assert ("session_not_found" in out) is bool(options)
+    assert run("tail", "s4-never", "-f", "--db", url)[0] == 1
 
 
 def test_export_and_import(run: Run, url: str, tmp_path: Path) -> None:

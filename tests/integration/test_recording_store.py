@@ -333,3 +333,22 @@ async def test_w4_changes_of_two_connections_are_all_made(db_url: str, backend: 
             with pytest.raises(NotFoundError):
                 await managers[0].update_run("nope", Run.with_turn)
             assert await managers[1].update_run(run.id, lambda run: run) == await store.get_run(run.id)
+
+
+async def test_a_session_of_the_hosts_making_is_followed(recording_db: Database) -> None:
+    """It has no counter before its first event: that is no deletion."""
+    rest: dict[str, Any] = {"metadata": {}, "context": {}, "tags": [], "created_at": NOW, "updated_at": NOW}
+    await AsmSession.create(id="host", agent_id="a", status="active", revision=1, **rest)
+    store = SessionStore()
+    async with aclosing(store.follow("host")) as following:
+        waiting = asyncio.create_task(anext(following, None))
+        await asyncio.sleep(0.05)
+        await store.append_event(event(session_id="host"))
+        async with asyncio.timeout(5):
+            found = await waiting
+        assert found is not None
+        waiting = asyncio.create_task(anext(following, None))
+        await asyncio.sleep(0.05)
+        await AsmSession.filter(id="host").delete()
+        async with asyncio.timeout(5):
+            assert await waiting is None

@@ -138,6 +138,22 @@ class FollowChecks(StoreChecks):
         async with asyncio.timeout(5):
             assert await waiting is None
 
+    async def test_follow_ends_when_its_session_is_made_anew(
+        self, store: SessionStoreLike, second: SessionStoreLike
+    ) -> None:
+        """A session that has taken the id of the one that was followed is another: no event of it is answered."""
+        await begun(store)
+        await store.append_events(events(2))
+        async with aclosing(store.follow("s")) as following:
+            await _take(following, 2)
+            waiting = asyncio.create_task(anext(following, None))
+            await asyncio.sleep(BEGUN)
+            await second.delete_session("s")
+            await begun(second)
+            await second.append_events([event(f"new-{n}") for n in range(4)])
+            async with asyncio.timeout(5):
+                assert await waiting is None
+
     async def test_follow_of_nothing(self, store: SessionStoreLike) -> None:
         """A session that is not there cannot be followed, and bad options are refused."""
         with refused(NotFoundError, "session_not_found"):
