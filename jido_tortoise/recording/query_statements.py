@@ -249,8 +249,29 @@ _DAY: Mapping[Dialect, str] = {
     "postgres": "to_char(t.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
     "sqlite": "substr(t.started_at, 1, 10)",
 }
-#: Keeps a sub-select from being merged into the statement, where each of its expressions would run several times.
-_ONCE: Mapping[Dialect, str] = {"postgres": "OFFSET 0", "sqlite": "LIMIT -1"}
+#: What usage is told apart by.
+_APART = "provider, model, day"
+
+
+def _with_tokens(columns: str, names: Iterable[str], source: str, dialect: Dialect) -> str:
+    """Add the tokens of these kinds to the columns, each expression computed once a run.
+
+    OFFSET and LIMIT keep a sub-select from being merged into the statement, where what it answers would be computed as
+    often as it is used; on PostgreSQL to read a number out of a jsonb costs most, and takes place in steps of its own.
+    """
+    if dialect == "sqlite":
+        tokens = ", ".join(f"{tokens_of(name, dialect)} AS {name}" for name in names)
+        return f"SELECT {columns}, {tokens} {source} LIMIT -1"
+    parts = (
+        "t.token_usage -> '{0}'",
+        "CASE WHEN jsonb_typeof({0}) = 'number' THEN {0}::numeric END",
+        f"CASE WHEN {{0}} BETWEEN 0 AND {MOST_TOKENS} THEN trunc({{0}})::bigint ELSE 0 END",
+    )
+    for part in parts:
+        tokens = ", ".join(f"{part.format(name)} AS {name}" for name in names)
+        source = f"FROM (SELECT {columns}, {tokens} {source} OFFSET 0) AS t"
+        columns = f"{_APART}, cost_usd"
+    return f"SELECT * {source}"
 
 
 @lru_cache(maxsize=256)
@@ -267,12 +288,11 @@ def usage(wished: frozenset[str], priced: bool, by_day: bool, schema: str | None
     sums = [f"sum({name})" for name in names]
     if priced:
         sums += [f"sum(CASE WHEN cost_usd IS NULL THEN {name} ELSE 0 END)" for name in names]
+    source = f"FROM {{schema}}asm_runs AS t WHERE {_passing(RUNS, wished, dialect)}"
+    runs = _with_tokens(f"t.provider, {model} AS model, {day} AS day, t.cost_usd", names, source, dialect)
     sql = (
-        f"SELECT provider, model, day, count(*), count(cost_usd), coalesce(sum(cost_usd), 0), {', '.join(sums)}"
-        f" FROM (SELECT t.provider, {model} AS model, {day} AS day, t.cost_usd,"
-        f" {', '.join(f'{tokens_of(name, dialect)} AS {name}' for name in names)}"
-        f" FROM {{schema}}asm_runs AS t WHERE {_passing(RUNS, wished, dialect)} {_ONCE[dialect]}) AS r"
-        " GROUP BY provider, model, day"
+        f"SELECT {_APART}, count(*), count(cost_usd), coalesce(sum(cost_usd), 0), {', '.join(sums)}"
+        f" FROM ({runs}) AS r GROUP BY {_APART}"
     )
     return _finished(sql, RUNS, schema, dialect)
 

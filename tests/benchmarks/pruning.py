@@ -21,6 +21,8 @@ from tests.benchmarks.walking import resident
 from tests.many_records import store_many
 
 _EVENTS = 1000
+#: How many of a session's events go: one in twenty tells of an error, and is kept.
+_PRUNED = 949
 _POLICY = RetentionPolicy(
     max_completed_session_age_days=None,
     hard_delete_after_days=None,
@@ -31,12 +33,12 @@ _POLICY = RetentionPolicy(
 
 
 async def prune(place: Place, size: Size) -> list[Line]:
-    """Of a million events in sessions of a thousand all but the twentieth that tells of errors."""
-    length = size.of(1_000_000)
+    """A million events, in sessions of a thousand of which the twentieth stays that tells of errors."""
+    sessions = -(-size.of(1_000_000) // _PRUNED)
     async with place.client.acquire_connection() as raw:
         if place.dialect == "postgres":
             await raw.execute("SET session_replication_role = replica")  # or a million keys are looked up, one by one
-        await store_many(raw.execute, place.dialect, max(1, length // _EVENTS), _EVENTS)
+        await store_many(raw.execute, place.dialect, sessions, _EVENTS)
         if place.dialect == "postgres":
             await raw.execute("RESET session_replication_role")
     await place.settle()

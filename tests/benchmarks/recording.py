@@ -13,6 +13,7 @@ from tests.benchmarks import peers, recording_peers
 from tests.benchmarks.measure import Call, Line, Prepared, Samples, compared, counted, interleaved
 from tests.benchmarks.places import Place
 from tests.benchmarks.recording_peers import event
+from tests.benchmarks.samples import message
 from tests.benchmarks.setting import Size
 from tests.many_records import store_many
 
@@ -59,6 +60,7 @@ async def _one(place: Place, size: Size) -> list[Line]:
         "long": appends(store, _LONG_ID),
         "same row": recording_peers.insert(place, "bench_twin"),
         "no index": recording_peers.insert(place, "bench_twin_bare"),
+        "smallest": peers.insert(place, message()),
         "original": recording_peers.original(place, "theirs"),
     }
     samples = await interleaved(contenders, size.rounds)
@@ -77,6 +79,7 @@ async def _one(place: Place, size: Size) -> list[Line]:
         compared("  (record 1, against the original's way)", place.name, samples, "long", "original"),
         compared("  (the original's way, against the INSERT)", place.name, samples, "original", "same row"),
         compared("  (record 1, against the row without any index)", place.name, samples, "long", "no index"),
+        compared("  (record 1, against the smallest table's INSERT)", place.name, samples, "long", "smallest"),
     ]
 
 
