@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
-from jido_tortoise.errors import ConflictError
+from jido_tortoise.errors import ConflictError, NotFoundError
 from jido_tortoise.recording.artifact_stores import ArtifactStore
 from jido_tortoise.recording.entities import Session
 from jido_tortoise.recording.exporting import SessionExport, line_of, plain, written_time
@@ -76,7 +76,8 @@ async def archive_session(store: SessionStore, archive: ArtifactStore, session_i
         await _refuse_shrunk(store, session)
         yield f"{held}\n".encode()
 
-    await archive.put(session_key(session_id, session["counter"]["first_sequence"]), parts())
+    key = session_key(session_id, session["counter"]["first_sequence"])
+    await archive.put(await _own(archive, key, "created_at", session["created_at"]), parts())
     return Archived(session["created_at"], session["revision"], session["counter"]["last_sequence"], seen)
 
 
@@ -105,4 +106,33 @@ async def archive_events(archive: ArtifactStore, session_id: str, found: Sequenc
     """
     first, last = found[0]["sequence_number"], found[-1]["sequence_number"]
     lines = (f"{line_of('event', plain(row, EVENT_ROWS))}\n".encode() for row in found)
-    await archive.put(events_key(session_id, first, last), lines)
+    await archive.put(await _own(archive, events_key(session_id, first, last), "id", found[0]["id"]), lines)
+
+
+async def _own(archive: ArtifactStore, key: str, name: str, value: str) -> str:
+    """Answer the key of an archive, or one beside it when another session of the same id, deleted since, has it.
+
+    A repeat finds its own archive there, whose first line has this value under this name, and replaces it.
+    """
+    try:
+        async with aclosing(_lines(archive, key)) as lines:
+            there = json.loads(await anext(lines))
+    except NotFoundError:
+        return key
+    except (StopAsyncIteration, ValueError):
+        there = {}  # it is somebody else's, whatever it is
+    if there.get(name) == value:
+        return key
+    return f"{key.removesuffix('.jsonl')}~{hashlib.sha256(value.encode()).hexdigest()[:16]}.jsonl"
+
+
+async def _lines(archive: ArtifactStore, key: str) -> AsyncGenerator[bytes, None]:
+    held, parts = b"", archive.open(key)
+    try:
+        async for part in parts:
+            *lines, held = (held + part).split(b"\n")
+            for line in lines:
+                yield line
+    finally:
+        if isinstance(parts, AsyncGenerator):
+            await parts.aclose()  # which has a file open, or a connection

@@ -218,3 +218,25 @@ async def test_a_session_that_changes_all_the_time_stays(two: Database, root: Pa
     assert [error for error in report.errors if "all the time" in error] == report.errors != []
     assert len(await SessionStore().list_runs("s")) == count
     assert (await Maintenance().execute(policy(FileArtifactStore(root)))).sessions_hard_deleted == 1
+
+
+async def test_the_archive_of_a_session_outlives_another_of_its_id(two: Database, root: Path) -> None:
+    """W18: what was deleted is in its archive alone, which that of a session made anew must not replace."""
+    archive = FileArtifactStore(root)
+    for turn in ("first", "second"):
+        for _ in range(2):  # a repeat takes the key that it had
+            await SessionStore().delete_session("s")
+            await kept("s", metadata={"turn": turn}, created=100 if turn == "first" else 90)
+            events = [Event(id=f"{turn}-{n}", type="message_sent", session_id="s") for n in range(4)]
+            await SessionStore().append_events(events)
+            report = await Maintenance().execute(policy(archive, max_events_per_session=2, batch_size=1))
+            assert (report.events_pruned, report.errors) == (2, [])
+        session = await SessionStore().get_session("s")
+        await SessionStore().save_session(replace(session, deleted_at=ago(40)))
+        report = await Maintenance().execute(policy(archive))
+        assert (report.sessions_hard_deleted, report.errors) == (1, [])
+    found = archived(root)
+    assert sorted(one["id"] for one in found if one["record"] == "event") == [
+        f"{turn}-{n}" for turn in ("first", "second") for n in range(4)
+    ]
+    assert [one["metadata"]["turn"] for one in found if one["record"] == "session"].count("first") == 1
