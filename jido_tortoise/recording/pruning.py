@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from jido_tortoise import codec, times
+from jido_tortoise import codec, journal, times
 from jido_tortoise.database import Db, transaction
 from jido_tortoise.recording import care_statements, rows, saving
 from jido_tortoise.recording.archiving import archive_events
@@ -14,7 +14,7 @@ from jido_tortoise.recording.entities import Session
 from jido_tortoise.recording.reading import all_of
 from jido_tortoise.recording.retention import KEPT_EVENT_TYPES, RetentionPolicy
 from jido_tortoise.recording.rows import Row
-from jido_tortoise.recording.statements import EVENT_COLUMNS, SESSION
+from jido_tortoise.recording.statements import EVENT_COLUMNS, EVENTS, SESSION
 
 #: Rows that are looked for at a time where nothing is deleted.
 PAGE = 500
@@ -105,7 +105,12 @@ def _by_session(found: Sequence[Row]) -> list[list[Row]]:
 
 
 async def prune(
-    db: Db, policy: RetentionPolicy, events: Sequence[Row], *, going: Callable[[Session], bool] | None = None
+    db: Db,
+    policy: RetentionPolicy,
+    events: Sequence[Row],
+    *,
+    keep: int | None = None,
+    going: Callable[[Session], bool] | None = None,
 ) -> int:
     """Delete events of one session that is not left alone, archived before where that is asked for.
 
@@ -113,6 +118,7 @@ async def prune(
         db: The connection.
         policy: Who is left alone, and where to archive.
         events: In the order of their numbers.
+        keep: How many events of the session are to be left at the least, since another pass may prune it too.
         going: When the session is to go as a whole, and was archived as one: whether it still is to, looked at under
             its lock.
 
@@ -127,13 +133,22 @@ async def prune(
             session = await locked_session(inner, session_id)
             if session is None or policy.exempts(session) or (going is not None and not going(session)):
                 return 0
-            return await _delete(inner, session_id, {row["sequence_number"]: row["id"] for row in events})
+            few = events if keep is None else events[: await _too_many(inner, session_id, keep)]
+            return await _delete(inner, session_id, {row["sequence_number"]: row["id"] for row in few})
     except _OthersError:
         return 0
 
 
 class _OthersError(Exception):
     """Under the numbers were other events: the session was deleted and made anew since they were read."""
+
+
+async def _too_many(db: Db, session_id: str, keep: int) -> int:
+    head = await journal.read_head(db, EVENTS, (session_id,))
+    if head is None:
+        return 0
+    pruned, *_ = head.values
+    return max(0, head.counter - int(pruned) - keep)
 
 
 async def _delete(db: Db, session_id: str, events: dict[int, str]) -> int:

@@ -37,7 +37,8 @@ class RetentionPolicy:
     hard_delete_after_days: int | None = 30
     #: Of each session; the events above it are pruned, the oldest first.
     max_events_per_session: int | None = None
-    #: Of all sessions together; the events above it are pruned, the oldest first.
+    #: Of all sessions together; the events above it are pruned, the oldest first. They are counted as the step begins:
+    #: run one pass with it at a time.
     max_total_events: int | None = None
     #: Whether what is to be deleted for good, events and sessions, is written to `archive_store` before.
     archive_before_prune: bool = False

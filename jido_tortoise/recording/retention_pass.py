@@ -229,10 +229,8 @@ class Pass:
         if self.report.dry_run:
             self._did("events_pruned", "prune", session_id, pruning.prunable(counts, self.policy, excess))
             return
-        pruned = 0
         async for batch in pruning.oldest_of_session(db, session_id, self.policy, excess):
-            gone = await pruning.prune(db, self.policy, batch)
-            pruned += gone
+            gone = await pruning.prune(db, self.policy, batch, keep=most)
             if not gone:
                 break
             self._did("events_pruned", "prune", session_id, gone)

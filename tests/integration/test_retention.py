@@ -314,7 +314,7 @@ async def test_a_killed_pass_is_taken_again(sqlite_url: str, pg_url: str) -> Non
 
 
 async def test_what_a_pass_sends(sqlite_url: str, pg_url: str) -> None:
-    """W23: a statement for a batch of sessions; for one of events what finds, locks, deletes and counts them."""
+    """W23: a statement for a batch of sessions; for one of events what finds, locks, counts and deletes them."""
     for url in (sqlite_url, f"{pg_url}&minsize=1&maxsize=1"):
         async with opened(url, families=("recording",)) as database:
             for n in range(30):
@@ -324,7 +324,7 @@ async def test_what_a_pass_sends(sqlite_url: str, pg_url: str) -> None:
             assert len([sql for sql in seen if "asm_sessions" in sql]) == 1
             await told("s1", *["message_sent"] * 41)
             seen = await sent(database, partial(Maintenance().prune_session_events, "s1", few))
-            assert len([sql for sql in seen if "asm_" in sql]) == 1 + 1 + 2 * (1 + 3)
+            assert len([sql for sql in seen if "asm_" in sql]) == 1 + 1 + 2 * (1 + 4)
             assert max(map(len, seen)) < 2000  # no list of ids in a statement
 
 

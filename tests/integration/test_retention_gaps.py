@@ -240,3 +240,18 @@ async def test_the_archive_of_a_session_outlives_another_of_its_id(two: Database
         f"{turn}-{n}" for turn in ("first", "second") for n in range(4)
     ]
     assert [one["metadata"]["turn"] for one in found if one["record"] == "session"].count("first") == 1
+
+
+async def test_two_passes_prune_no_more_than_is_too_much(two: Database, root: Path) -> None:
+    """W18: what another pass deletes meanwhile is not too much any more; it is counted anew with each batch."""
+    await kept("s")
+    await told("s", *["message_sent"] * 2, *["message_streamed"] * 10, *["message_sent"] * 28)
+
+    async def meanwhile() -> None:
+        other = RetentionPolicy(max_completed_session_age_days=None, max_events_per_session=30)
+        assert (await Maintenance("second").execute(other)).events_pruned == 10
+
+    wished = policy(Interrupted(root, meanwhile), max_events_per_session=12, prune_event_types_first=(), batch_size=3)
+    report = await Maintenance().execute(wished)
+    assert (report.events_pruned, report.errors) == (18, [])
+    assert await numbers("s") == [*range(29, 41)]
