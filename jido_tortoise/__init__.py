@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from jido_tortoise.schema.apps import apps
     from jido_tortoise.schema.upgrade import upgrade
     from jido_tortoise.schema.verify import verify
+    from jido_tortoise.transactions import transaction
 
     __version__: str
 
@@ -124,6 +125,7 @@ __all__ = [
     "schema",
     "thaw",
     "tracked",
+    "transaction",
     "upgrade",
     "verify",
 ]
@@ -142,6 +144,7 @@ _NAMES = {
     "codec": ("register",),
     "jido": ("Jido",),
     "schema": ("apps", "upgrade", "verify"),
+    "transactions": ("transaction",),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 

@@ -26,6 +26,7 @@ _FIXED = {
     "hibernate",
     "register",
     "thaw",
+    "transaction",
     "upgrade",
     "verify",
 }

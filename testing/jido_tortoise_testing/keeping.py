@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sqlite3
 import subprocess
 import tempfile
@@ -27,7 +28,7 @@ class Kept:
 
     #: None when it could not be kept.
     path: Path | None
-    #: How to open it.
+    #: How to open it, for a shell.
     how: str
 
     def __str__(self) -> str:
@@ -70,7 +71,7 @@ def _keep_sqlite(sandbox: Sandbox, alias: str, path: Path) -> Kept:
     else:
         file = Path(sandbox.places[alias].url.removeprefix("sqlite://"))
         path.write_bytes(lease.template if sandbox.kind == "memory" else _image(file))
-    return Kept(path, f"jido-tortoise agents list --db sqlite://{path}")
+    return Kept(path, f"jido-tortoise agents list --db {shlex.quote(f'sqlite://{path}')}")
 
 
 def _image(file: Path) -> bytes:
@@ -91,4 +92,4 @@ def _keep_postgres(sandbox: Sandbox, alias: str, path: Path) -> Kept:
         error = str(missing)
     if error:
         return Kept(None, f"could not be kept, pg_dump says: {error.strip()}")
-    return Kept(path, f"createdb failed && psql -q -f {path} failed")
+    return Kept(path, f"createdb failed && psql -q -f {shlex.quote(str(path))} failed")

@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from jido_tortoise import codec
+from jido_tortoise.agents.tortoise import TortoiseStorage
 from tests.codec_values import exact, values
+from tests.conftest import Database
 
 #: Which of our values, and which of jsonb's quirks, must survive.
 QUIRKS: list[Any] = [
@@ -85,6 +87,26 @@ async def test_canonical_text_survives_jsonb(pg_url: str) -> None:
     stored = await _through_jsonb(pg_url, [codec.dumps(value) for value in given_values])
     for value, text in zip(given_values, stored, strict=True):
         assert codec.canonical(codec.loads(text)) == codec.canonical(value)
+
+
+async def test_the_order_of_keys(db: Database) -> None:
+    """The same dict comes back from both; in its order from SQLite alone, as is said in the documentation."""
+    menu = {"tea": 3, "b": {"z": 1, "y": 2}, "a": 1}
+    numbered = {3: "tea", 1: "a"}
+    data = {"menu": menu, "pairs": [[key, menu[key]] for key in menu], "numbered": numbered}
+    storage = TortoiseStorage()
+    await storage.put_checkpoint("menu", data)
+    await storage.append_thread("menu", {"payload": menu})
+    stored, thread = await storage.get_checkpoint("menu"), await storage.load_thread("menu")
+    assert stored is not None
+    assert thread is not None
+    assert stored.data == data
+    is_sorted = db.dialect == "postgres"
+    for found in (stored.data["menu"], thread.entries[0].payload):
+        assert [*found] == (["a", "b", "tea"] if is_sorted else ["tea", "b", "a"])
+        assert [*found["b"]] == (["y", "z"] if is_sorted else ["z", "y"])
+    assert [*stored.data["numbered"]] == [3, 1]
+    assert [pair[0] for pair in stored.data["pairs"]] == ["tea", "b", "a"]
 
 
 async def test_jsonb_would_lose_them_without_tags(pg_url: str) -> None:

@@ -61,6 +61,22 @@ async def test_a_sweep_over_nothing_proves_nothing(jido_faults: Faults, sweep: s
         await getattr(jido_faults, sweep)(_nothing, _nothing)
 
 
+@pytest.mark.jido_db(storage="memory", backend="sqlite")
+@pytest.mark.parametrize(
+    ("kinds", "told"), [(["disconnect"], "; not tried: disconnect: a database in memory"), ([], "")]
+)
+async def test_a_sweep_that_strikes_nothing_proves_nothing(
+    jido: jt.Jido, jido_faults: Faults, kinds: list[Any], told: str
+) -> None:
+    """Where none of the wished faults can happen, the sweep is no proof that they do no harm."""
+
+    async def put(trial: Trial) -> None:
+        await jido.storage.put_checkpoint(trial.name, 1)
+
+    with pytest.raises(AssertionError, match=r"put\(\) was struck nowhere on .*: nothing was proved" + told):
+        await jido_faults.crash_everywhere(put, _nothing, kinds=kinds)
+
+
 async def test_trials_that_meet_each_other_are_told_to_keep_apart(jido: jt.Jido, jido_faults: Faults) -> None:
     """What one name shows must not depend on the others'."""
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -416,19 +419,30 @@ async def test_the_assertions_work_in_it(db: Sandbox) -> None:
             await Order.create(customer=ada)
 
 
-def test_a_failed_test_s_database_is_kept(db: Sandbox, request: pytest.FixtureRequest) -> None:
-    """The message's command opens it."""
+def test_a_failed_test_s_database_is_kept(
+    db: Sandbox, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message's command opens it, wherever the project lies: a shell takes it as it is printed."""
     asyncio.run(_fill())
-    keep(request.config, request.node.nodeid, db)
-    told = settle(request.config, failed=True)
-    path = Path(told.partition(": ")[0])
+    odd = tmp_path / "it's $HOME, kept"
+    odd.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    config: Any = SimpleNamespace(stash=pytest.Stash(), cache=None)
+    keep(config, request.node.nodeid, db)
+    path, _, command = settle(config, failed=True).partition(": ")
+    assert Path(path).is_relative_to(odd)
     if db.backend == "postgres":
-        assert "COPY public.customer" in path.read_text()
+        assert "COPY public.customer" in Path(path).read_text()
+        assert _in_shell(f'createdb() {{ echo "$@"; }}; psql() {{ cat "$3"; }}; {command}').startswith("failed\n--\n")
     else:
-        command = told.partition(": jido-tortoise ")[2].split()
-        listed = subprocess.run([sys.executable, "-m", "jido_tortoise", *command], capture_output=True, text=True)
-        assert "sandbox-shopper" in listed.stdout, listed.stderr
-    path.unlink()
+        ours = f'jido-tortoise() {{ {shlex.quote(sys.executable)} -m jido_tortoise "$@"; }}'
+        assert "sandbox-shopper" in _in_shell(f"{ours}; {command}")
+
+
+def _in_shell(command: str) -> str:
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.filterwarnings("error::ResourceWarning")

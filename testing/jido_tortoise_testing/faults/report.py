@@ -68,7 +68,8 @@ class CrashReport:
         """
         __tracebackhide__ = True
         if not found:
-            raise AssertionError(f"{self.operation} {what} on {self.place}: nothing was proved")
+            untried = "".join(f"; not tried: {reason}" for reason in self.untried)
+            raise AssertionError(f"{self.operation} {what} on {self.place}: nothing was proved{untried}")
 
     def raise_for_violations(self) -> None:
         """Raise what was found.

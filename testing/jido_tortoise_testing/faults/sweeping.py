@@ -76,6 +76,7 @@ async def crash_everywhere(
 
     Raises:
         CrashSafetyError: At some fault something was wrong; its `report` has all of them.
+        AssertionError: Nothing was struck, so that nothing is proved.
     """
     __tracebackhide__ = True
     place, chosen = Place.current(connection), _known(kinds)
@@ -90,6 +91,7 @@ async def crash_everywhere(
                 await sweep.strike(kind, when)
         if place.file is not None:
             await sweep.die()
+        sweep.report.refuse_nothing(sweep.report.points, "was struck nowhere")
         await sweep.explain()
     sweep.report.raise_for_violations()
     tell(str(sweep.report))
