@@ -6,9 +6,10 @@ A table is a plain mapping, as `agent_session_manager` has it; US dollars per to
                    "models": {"claude-haiku-4-5": {"input": "0.000001", "output": "0.000005",
                                                    "cache_read": "0.0000001", "cache_creation": "0.00000125"}}}}
 
-A model is looked up by its name, then by the longest name in the table that it begins with, then the provider's
-`default` applies; cached tokens cost what input does where no rate says otherwise. What is in none of them has no
-price: nothing is guessed, and whoever asks is told so by None.
+A model is looked up by its name, then by the longest name in the table that it begins with, to the end of a word
+(`gpt-4-turbo` begins with `gpt-4`; `gpt-4o` and `gpt-4.1` do not), then the provider's `default` applies; cached tokens
+cost what input does where no rate says otherwise. What is in none of them has no price: nothing is guessed, and whoever
+asks is told so by None.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _KINDS = {
     "cache_read": "cache_read_tokens",
     "cache_creation": "cache_creation_tokens",
 }
+#: What ends a word of a model's name.
+_WORD_ENDS = re.compile(r"[^\w.]")
 #: What may follow a model's name and leaves it the same model: a date, or "latest".
 _SAME_MODEL = re.compile(r"[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|latest)")
 
@@ -88,7 +91,9 @@ class Pricing:
     def _begins(self, model: str, name: str) -> bool:
         if not self._prefixes or not model.startswith(name):
             return False
-        return self._prefixes is True or _SAME_MODEL.fullmatch(model, len(name)) is not None
+        if self._prefixes is True:
+            return _WORD_ENDS.match(model, len(name)) is not None
+        return _SAME_MODEL.fullmatch(model, len(name)) is not None
 
     def exact_cost(self, usage: Mapping[str, Any], provider: str | None, model: str | None) -> Decimal | None:
         """Answer what the tokens cost in US dollars, to the last digit; None when nobody knows."""
@@ -147,8 +152,10 @@ def _claude(rate: str, output: str) -> dict[str, Decimal]:
     return _millions(input=rate, output=output, cache_read=str(base / 10), cache_creation=str(base * 5 / 4))
 
 
-#: Public list prices at the end of 2025, without discounts and surcharges. They change: give a manager your own table
-#: when money depends on it. Models that are not named here have no price.
+#: What some models cost by the vendors' public lists at the end of 2025, without discounts and surcharges (for long
+#: prompts, batches, regions, priority). Written down by hand and compared with no list since: an estimate to begin
+#: with, not an authority. Where money depends on it give a manager a table of your own. A model that is not named here,
+#: but for a date or "latest" after its name, has no price, and counts as unmapped.
 LIST_PRICES = Pricing(
     {
         "anthropic": {

@@ -13,7 +13,8 @@ import pytest
 
 from jido_tortoise import cursors
 from jido_tortoise.errors import CorruptRowError, InvalidInputError, NotFoundError
-from jido_tortoise.recording import Event, QueryAPI, Session, SessionStore
+from jido_tortoise.journal import run as journal_run
+from jido_tortoise.recording import Event, QueryAPI, Session, SessionStore, queries
 from jido_tortoise.recording.pricing import Pricing
 from jido_tortoise.recording.query_results import ModelCost, ProviderCost, ProviderUsage, TokenTotals, UsageRow
 from jido_tortoise.recording.usage_sums import UNKNOWN
@@ -104,8 +105,36 @@ async def walked(search: Search, items: str, **given: Any) -> list[str]:
         cursor = page.cursor
 
 
+@pytest.mark.parametrize(
+    ("items", "order", "pages"),
+    [
+        pytest.param("sessions", "updated_at_desc", ["s1", "s3", "s2", "s0"], id="Q11"),
+        pytest.param("sessions", "created_at_desc", ["s3", "s2", "s1", "s0"], id="Q12"),
+        pytest.param("runs", "started_at_desc", ["r4", "r3", "r2", "r1"], id="Q23"),
+        pytest.param("events", "timestamp_desc", ["e7", "e6", "e5", "e4"], id="Q30"),
+    ],
+)
+async def test_page_two_is_another_one(query: QueryAPI, items: str, order: str, pages: list[str]) -> None:
+    """Q11, Q12, Q23, Q30: the original's cursors once led to page one again, in each of these orders."""
+    search: Search = getattr(query, f"search_{items}")
+    first = await search(order_by=order, limit=2)
+    second = await search(order_by=order, limit=2, cursor=first.cursor)
+    assert (ids(getattr(first, items)), ids(getattr(second, items))) == (pages[:2], pages[2:])
+
+
+@pytest.mark.parametrize("limit", [pytest.param(-1, id="Q13"), pytest.param(100_000, id="Q14")])
+async def test_a_limit_that_is_none_is_refused(query: QueryAPI, limit: int) -> None:
+    """Q13, Q14: too low and too high, by each of the searches; nothing is cut down silently."""
+    for search in searches(query):
+        error = await refused(search(limit=limit))
+        assert (error.reason, error.path) == ("validation_error", "limit")
+    with pytest.raises(InvalidInputError):
+        await query.search_sessions(limit=1001)
+    assert len((await query.search_sessions(limit=1000)).sessions) == 4
+
+
 async def test_every_order_pages_through_all(query: QueryAPI) -> None:
-    """Q10 to Q12, Q23, Q30: no page repeats another, rows with one time included, and none is left out."""
+    """Q10: no page repeats another, rows with one time included, and none is left out."""
     same = [replace(session(number), created_at=at(1), updated_at=at(1)) for number in range(10, 15)]
     for one in same:
         await SessionStore().save_session(one)
@@ -167,7 +196,7 @@ async def test_a_forged_cursor_is_refused(query: QueryAPI) -> None:
 
 
 async def test_bad_filters_are_refused(query: QueryAPI) -> None:
-    """Q13 to Q15, Q29, Q32: `validation_error`, and the argument is named; nothing is ignored silently."""
+    """Q15, Q29, Q32: `validation_error`, and the argument is named; nothing is ignored silently."""
     naive = datetime(2026, 1, 1)
     wrong: list[tuple[Search, dict[str, Any], str]] = [
         *(
@@ -279,6 +308,31 @@ async def test_usage(query: QueryAPI) -> None:
     assert (await query.get_usage_summary(since=at(1), until=at(2))).total_tokens == 1510
     assert (await query.get_usage_summary(session_id="s1")).total_tokens == 0
     assert (await query.get_usage_summary(agent_id="other", provider="claude")).run_count == 0
+
+
+async def test_w25_sums_are_made_by_the_database(query: QueryAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W25: what is fetched grows with the groups, not with the runs, however many there are."""
+    fetched: list[int] = []
+
+    async def counted(*given: Any, **more: Any) -> Any:
+        found = await journal_run.run(*given, **more)
+        fetched.append(len(found))
+        return found
+
+    monkeypatch.setattr(queries, "run", counted)
+    store = SessionStore()
+    for number in range(40):
+        await store.save_run(run("s3", f"more{number}", 400 + number, provider="codex", token_usage=tokens(1, 1)))
+    calls: list[tuple[Awaitable[Any], int]] = [
+        (query.get_session_stats("s3"), 1),
+        (query.get_usage_summary(session_id="s3"), 1),
+        (query.get_cost_summary(session_id="s3", pricing_table=PRICES), 1),
+        (query.get_usage(by=["provider"], provider="codex"), 3),
+    ]
+    for call, most in calls:
+        fetched.clear()
+        assert await call
+        assert 0 < sum(fetched) <= most, (most, fetched)
 
 
 async def test_costs(query: QueryAPI) -> None:

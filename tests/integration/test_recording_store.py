@@ -23,7 +23,7 @@ from jido_tortoise.errors import (
     SchemaError,
     UnsupportedDatabaseError,
 )
-from jido_tortoise.recording import Event, QueryAPI, Run, Session, SessionManager, SessionStore, statements
+from jido_tortoise.recording import Event, QueryAPI, Run, Session, SessionManager, SessionStore, reading, statements
 from jido_tortoise.recording.models import AsmEvent, AsmSession, AsmSessionSequence
 from jido_tortoise.recording.statements import RUN, SESSION
 from jido_tortoise.schema import ddl
@@ -305,6 +305,45 @@ async def test_w29_another_database_is_refused_by_name(recording_db: Database, m
         with pytest.raises(UnsupportedDatabaseError, match=r"mysql.*speaks SQLite, and PostgreSQL") as caught:
             await call
         assert caught.value.dialect == "mysql"
+
+
+async def test_w12_a_wait_for_events_is_idle(recording_db: Database, store: SessionStore) -> None:
+    """`wait_timeout_ms` waits, with a look now and then, and ends in time: no busy loop either (W12)."""
+    looks = 0
+    read = reading.events
+
+    async def counted(*given: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await read(*given)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reading, "events", counted)
+        started = seams.monotonic()
+        assert await store.get_events("s", wait_timeout_ms=500) == []
+        assert 0.5 <= seams.monotonic() - started < 3
+    assert 2 <= looks <= 10
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
+async def test_w28_reads_wait_for_no_writer(db_url: str, backend: str) -> None:
+    """W28: while another connection is writing a session, what was there before is read, at once."""
+    async with opened(db_url, families=("recording",), connections={"default": db_url, "second": db_url}):
+        store, query = SessionStore(), QueryAPI()
+        await store.save_session(Session(agent_id="a", id="s"))
+        await store.save_run(Run(id="r", session_id="s"))
+        await store.append_event(event())
+        async with in_transaction("second"):
+            writer = SessionStore("second")
+            await writer.save_session((await writer.get_session("s")).changed(tags=["x"]))
+            await writer.save_run((await writer.get_run("r")).with_turn())
+            await writer.append_event(event("late"))
+            async with asyncio.timeout(2):
+                assert [one.id for one in await store.get_events("s")] == ["e"]
+                assert ((await store.get_session("s")).tags, (await store.get_run("r")).turn_count) == ((), 0)
+                assert (await query.get_session_stats("s")).event_count == 1
+                assert len([line async for line in query.export_session("s")]) == 4
+        assert await store.get_latest_sequence("s") == 2
 
 
 @pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])

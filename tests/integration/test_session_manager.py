@@ -126,6 +126,15 @@ async def test_every_event_of_a_run_has_provider_and_correlation_id(store: Any) 
     with pytest.raises(ValueError, match="boom"):
         await manager.run_once(ScriptedProvider([_USED, ValueError("boom")]), "hi", correlation_id="req-7")
     run = await _only_run(store)
+    told = await manager.record(run.session_id, "error_recovered")
+    others = [event for event in await store.get_events(run.session_id) if event.run_id is None]
+    assert [(event.type, event.provider) for event in others] == [
+        ("session_created", "scripted"),
+        ("session_started", None),
+        ("session_failed", None),
+        ("error_recovered", None),
+    ]
+    assert (told.provider, told.correlation_id, told.run_id) == (None, None, None)
     events = await store.get_events(run.session_id, run_id=run.id)
     assert _types(events) == ["run_started", "message_sent", "token_usage_updated", "run_failed"]
     assert {(event.provider, event.correlation_id) for event in events} == {("scripted", "req-7")}

@@ -40,6 +40,11 @@ def test_the_sum_is_exact_and_then_the_float_next_to_it() -> None:
     [
         ("a", "m", "0.1"),
         ("a", "m-small", "0.1"),
+        ("b", "m-small", "0"),
+        ("b", "mo", None),
+        ("b", "m2", None),
+        ("b", "m.1", None),
+        ("b", "M", None),
         ("a", "m-large", "0.1"),
         ("a", "other", "1"),
         ("a", None, "1"),
@@ -52,7 +57,7 @@ def test_the_sum_is_exact_and_then_the_float_next_to_it() -> None:
     ],
 )
 def test_where_a_rate_comes_from(provider: str | None, model: str | None, rate: str | None) -> None:
-    """The name, the longest name that it begins with, the provider's default; nothing is guessed."""
+    """The name, the longest name that it begins with as words, the provider's default; nothing is guessed."""
     found = Pricing(_TABLE).rates(provider, model)
     assert (None if found is None else found.input) == (None if rate is None else Decimal(rate))
 
@@ -65,6 +70,19 @@ def test_list_prices_are_of_the_models_they_name() -> None:
     assert LIST_PRICES.cost(million, "openai", "gpt-5-pro") is None
     assert LIST_PRICES.cost(million, "openai", "gpt-5-20250807-x") is None
     assert LIST_PRICES.cost(million, "scripted", "scripted-1") is None
+
+
+@pytest.mark.parametrize(
+    "rest", ["-pro", "-codex", "-chat-latest", "o", ".1", "-1", "-thinking", "-2025", "-mini-x", " ", "-latest-x"]
+)
+def test_a_model_that_is_not_listed_has_no_price(rest: str) -> None:
+    """However its name begins, and whatever of it is listed: it is counted as unmapped, not priced as another one."""
+    named = [(provider, model) for provider, models in LIST_PRICES._models.items() for model in models]
+    assert len(named) > 10
+    others = [(provider, model + rest) for provider, model in named if (provider, model + rest) not in named]
+    assert [one for one in others if LIST_PRICES.rates(*one) is not None] == []
+    assert LIST_PRICES.rates("openai", "gpt") is LIST_PRICES.rates("openai", "gpt-4") is None
+    assert LIST_PRICES.rates("anthropic", "gpt-5") is LIST_PRICES.rates("anthropic", None) is None
 
 
 @pytest.mark.parametrize(
