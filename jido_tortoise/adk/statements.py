@@ -92,36 +92,66 @@ SESSIONS = JournalTable(
     identity="pk_id",
     created_at=Column("inserted_at", "timestamptz"),
     updated_at=Column("updated_at", "timestamptz"),
+    told=("pk_id",),
     monotonic=False,  # it is the time that the last event says
     functions={"adk_merged": (2, _merged), "adk_with_holes": (2, _with_holes)},
 )
 
 
-def _upsert(table: str, key: tuple[Column, ...], delta: str, dialect: Dialect) -> str:
+def _upsert(table: str, key: tuple[Column, ...], delta: str, returned: str, dialect: Dialect) -> str:
     names = ", ".join(c.name for c in key)
     places = ", ".join(f":{c.name}" for c in key)
     merged = merging("c.state", "excluded.state", "c.state", dialect)
     return (
         f"INSERT INTO {{schema}}{table} AS c ({names}, state, updated_at) SELECT {places}, :{delta}, :now FROM h"
         f" WHERE {{after}} ON CONFLICT ({names}) DO UPDATE SET state = {merged}, updated_at = excluded.updated_at"
-        " RETURNING 1"
+        f" RETURNING {returned}"
     )
 
 
-def _follower(name: str, table: str, key: tuple[Column, ...], delta: str) -> Follower:
+def _follower(name: str, table: str, key: tuple[Column, ...], *, answers: bool = False) -> Follower:
+    delta = f"{name}_state"
+    returned = _ANSWER if answers else dict.fromkeys(_DIALECTS, "1")
     return Follower(
         name=name,
         params=(*key, Column(delta, "jsonb")),
-        write={
-            "postgres": _upsert(table, key, delta, "postgres"),
-            "sqlite": _upsert(table, key, delta, "sqlite"),
-        },
+        write={dialect: _upsert(table, key, delta, returned[dialect], dialect) for dialect in _DIALECTS},
+        answers=answers,
     )
 
 
+def _reader(name: str, table: str, key: tuple[Column, ...]) -> Follower:
+    where = " AND ".join(f"{c.name} = :{c.name}" for c in key)
+    write: dict[str, str] = {
+        dialect: f"SELECT {_ANSWER[dialect]} FROM {{schema}}{table} WHERE {where} AND {{after}}"
+        for dialect in _DIALECTS
+    }
+    return Follower(name=name, params=key, write=write, answers=True)
+
+
+_ANSWER = {"postgres": "state::text AS answer", "sqlite": "state AS answer"}
+_APPS, _USERS = ("app", "adk_app_states", (_APP,)), ("user", "adk_user_states", (_APP, _USER))
+
 #: Written after the session, the app's before the user's: always in this order.
-APP_STATE = _follower("app", "adk_app_states", (_APP,), "app_state")
-USER_STATE = _follower("user", "adk_user_states", (_APP, _USER), "user_state")
+APP_STATE, USER_STATE = _follower(*_APPS), _follower(*_USERS)
+
+_IDENTITY = Follower(
+    name="identity",
+    params=_KEY,
+    write={
+        "postgres": "SELECT h.pk_id AS answer FROM h WHERE {after}",
+        "sqlite": "SELECT pk_id AS answer FROM {schema}adk_sessions"
+        " WHERE app_name = :app_name AND user_id = :user_id AND id = :id AND {after}",
+    },
+    answers=True,
+)
+#: What a new session shares with others and what tells it from them, by how many of the two states it changes: both are
+#: read as they stood at one moment, or both as they are under their locks. With one of each kind another session's
+#: append could be seen in the one and not in the other: that one is read apart.
+SHARED: dict[int, tuple[Follower, ...]] = {
+    0: (_reader(*_APPS), _reader(*_USERS), _IDENTITY),
+    2: (_follower(*_APPS, answers=True), _follower(*_USERS, answers=True), _IDENTITY),
+}
 
 _PARAMETERS = (
     *_KEY,

@@ -16,7 +16,7 @@ from jido_tortoise.adk.keys import key_values, no_session, session_key
 from jido_tortoise.adk.models import COLUMNS, AdkSession
 from jido_tortoise.adk.pages import SessionPages
 from jido_tortoise.adk.rows import EventRow, Key, SessionRow
-from jido_tortoise.adk.statements import APP_STATE, SESSIONS, USER_STATE
+from jido_tortoise.adk.statements import APP_STATE, SESSIONS, SHARED, USER_STATE
 from jido_tortoise.adk.values import Event, Session
 from jido_tortoise.database import Db, resolve
 from jido_tortoise.errors import (
@@ -30,6 +30,9 @@ from jido_tortoise.errors import (
 )
 from jido_tortoise.journal import Append, Follower, Refused
 from jido_tortoise.journal.run import run
+
+#: The states of an app and of a user, and what tells a session from others under its key.
+_Shared = tuple[dict[str, Any], dict[str, Any], int | None]
 
 #: How often a read or a write is tried when others were at work between its statements.
 _LOOKS = 4
@@ -101,19 +104,7 @@ class AdkSessionStore(SessionPages, SessionCare):
             request = Append(
                 key=key, columns=_NO_ROWS, now=times.stored_time(now, db.dialect), values=values, must_be_new=True
             )
-            try:
-                await journal.append(db, SESSIONS, request, None, followers)
-            except Refused as refused:
-                if refused.head is None:
-                    await self._shared(db, key)  # which may be malformed
-                raise AlreadyExistsError(
-                    f"there is a session {key[2]!r} of app {key[0]!r} and user {key[1]!r} already", key=key
-                ) from refused
-            try:
-                app, user, identity = await self._shared(db, key)
-            except StorageUnavailableError as error:
-                error.facts["outcome"] = "unknown"  # the session is there by now
-                raise
+            app, user, identity = await self._make(db, request, followers)
         state = routing.merge(app, user, deltas.session)
         return Session(
             app_name=key[0],
@@ -125,10 +116,28 @@ class AdkSessionStore(SessionPages, SessionCare):
             identity=identity or 0,  # of none, when it has been deleted by now
         )
 
-    async def _shared(self, db: Db, key: Key) -> tuple[dict[str, Any], dict[str, Any], int | None]:
+    async def _make(self, db: Db, request: Append, followers: tuple[Follower, ...]) -> _Shared:
+        key, together = request.key, SHARED.get(len(followers))
+        try:
+            written = await journal.append(db, SESSIONS, request, None, together or followers)
+        except Refused as refused:
+            if refused.head is None:
+                await self._shared(db, key)  # which may be malformed
+            raise AlreadyExistsError(
+                f"there is a session {key[2]!r} of app {key[0]!r} and user {key[1]!r} already", key=key
+            ) from refused
+        if together:
+            return _beside(written.answers, key)
+        try:
+            return await self._shared(db, key)
+        except StorageUnavailableError as error:
+            error.facts["outcome"] = "unknown"  # the session is there by now
+            raise
+
+    async def _shared(self, db: Db, key: Key) -> _Shared:
         """Answer the states of the app and of the user, and what tells the session from others under its key."""
-        ((*shared, identity),) = await run(db, statements.beside(db.schema, db.dialect), key_values(key))
-        return *_states(shared, key[0], key[1]), identity
+        (found,) = await run(db, statements.beside(db.schema, db.dialect), key_values(key))
+        return _beside(found, key)
 
     async def append_event(self, session: Session, event: Event, *, check_stale: bool = False) -> Session:
         """Store an event and the changes of state that come with it: all together or nothing.
@@ -367,6 +376,11 @@ def _states(found: Sequence[Any], app_name: str, user_id: str) -> tuple[dict[str
         rows.decode_state(app, "adk_app_states", (app_name,)),
         rows.decode_state(user, "adk_user_states", (app_name, user_id)),
     )
+
+
+def _beside(found: Sequence[Any], key: Key) -> _Shared:
+    *shared, identity = found
+    return *_states(shared, key[0], key[1]), identity
 
 
 def _deltas(deltas: routing.Deltas, path: str) -> tuple[dict[str, Any], tuple[Follower, ...]]:

@@ -34,7 +34,11 @@ async def append(
     if not rows:
         return None
     counter, oldest, created_at, updated_at, *others = rows[0]
-    return Written(counter=counter, oldest=oldest, created_at=created_at, updated_at=updated_at, sibling=tuple(others))
+    end = len(others) - sum(follower.answers for follower in followers)
+    beside, answers = tuple(others[:end]), tuple(others[end:])
+    return Written(
+        counter=counter, oldest=oldest, created_at=created_at, updated_at=updated_at, sibling=beside, answers=answers
+    )
 
 
 def _append_values(table: JournalTable, request: Append, *, lone: bool = False) -> dict[str, Any]:

@@ -68,10 +68,20 @@ def _append(
         numbered = zip(range(first, first + request.count), *request.columns, strict=True)
         connection.executemany(statements.insert_row(table), [(*request.key, *row) for row in numbered])
     others = _write_sibling(connection, sibling, values, counter) if sibling is not None else ()
+    answers = []
     for follower in followers:
         sql = statements.sqlite_follower(follower)
-        _one_calling(connection, functions, sql, values | {"counter": counter})
-    return Written(counter=counter, oldest=oldest, created_at=created_at, updated_at=updated_at, sibling=others)
+        row = _one_calling(connection, functions, sql, values | {"counter": counter})
+        if follower.answers:
+            answers.append(row[0] if row else None)
+    return Written(
+        counter=counter,
+        oldest=oldest,
+        created_at=created_at,
+        updated_at=updated_at,
+        sibling=others,
+        answers=tuple(answers),
+    )
 
 
 def _write_sibling(connection: sqlite3.Connection, sibling: Sibling, values: dict[str, Any], counter: int) -> Row:

@@ -92,7 +92,9 @@ def append(
         parts.append(f"w AS ({_insert_row(table) if lone else _insert_rows(table)})")
     parts += _follow(followers)
     answer = f"h.counter, h.{table.oldest}, h.{table.created_at.name}, h.{table.updated_at.name}"
-    last = f"SELECT {answer}, s.* FROM h LEFT JOIN s ON true" if sibling is not None else f"SELECT {answer} FROM h"
+    told = "".join(f", (SELECT answer FROM f_{f.name})" for f in followers if f.answers)
+    beside = (", s.*", " LEFT JOIN s ON true") if sibling is not None else ("", "")
+    last = f"SELECT {answer}{beside[0]}{told} FROM h{beside[1]}"
     # A part that only reads is not run unless somebody asks for it.
     last += "".join(f" CROSS JOIN (SELECT count(*) FROM f_{f.name}) AS n_{f.name}" for f in followers if f.only_reads)
     sql = f"WITH {', '.join(parts)} {last}".replace("{schema}", qualified(schema))

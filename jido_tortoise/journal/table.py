@@ -62,6 +62,8 @@ class Follower:
     write: Mapping[str, str]
     #: Whether it writes nothing, but calls a function.
     only_reads: bool = False
+    #: Whether it has a column `answer`, of one row at most, that is told to whoever appends.
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,6 +177,8 @@ class Written:
     updated_at: Any
     #: What the sibling's write answered.
     sibling: tuple[Any, ...] = ()
+    #: What the followers answered, those that do; None of one without a row.
+    answers: tuple[Any, ...] = ()
 
 
 class Refused(Exception):

@@ -25,15 +25,11 @@ V = TypeVar("V", Session, Run)
 _LOOKS = 4
 
 
-async def save(db: Db, kind: Kind, value: V, once: bool = False, *, locked: bool = False) -> V:
-    """Store a session or run over the revision that it was read at, and answer it with the one that it has now.
-
-    One that is stored under a lock is part of a transaction that its failure ends: that spares it a savepoint, which is
-    two more round trips on PostgreSQL.
-    """
+async def save(db: Db, kind: Kind, value: V, once: bool = False) -> V:
+    """Store a session or run over the revision that it was read at, and answer it with the one that it has now."""
     row = rows.encode_value(kind, value, db.dialect)
     for _ in range(_LOOKS):
-        revision = await _write(db, kind, row, locked)
+        revision = await _write(db, kind, row)
         if revision is None:
             found = await reading.all_of(db, statements.get(kind, db.schema, db.dialect), {"id": value.id})
             stored = rows.settled(kind, rows.named(kind, found[0]), db.dialect) if found else None
@@ -44,21 +40,21 @@ async def save(db: Db, kind: Kind, value: V, once: bool = False, *, locked: bool
     raise ConflictError(f"{kind.name} {value.id!r} is changed by others all the time", reason=f"stale_{kind.name}")
 
 
-async def _write(db: Db, kind: Kind, row: Row, locked: bool) -> int | None:
+async def _write(db: Db, kind: Kind, row: Row) -> int | None:
     """Write a row; None when it was not to be, for a reason that only a second look tells."""
     fresh = not row["revision"]
     values = row | {"expected": row["revision"], "now": times.stored_time(times.now(), db.dialect)}
     statement = statements.save(kind, fresh, db.schema, db.dialect)
     try:
         if kind is SESSION and fresh and db.dialect == "sqlite":
-            return await _insert_session(db, statement, values, locked)
-        written = await reading.all_of(db, statement, values, write=not locked)
+            return await _insert_session(db, statement, values)
+        written = await reading.all_of(db, statement, values, write=True)
     except ConstraintError as error:  # there is no constraint but that on the session
         raise rows.missing("session", row.get("session_id")) from error
     return int(written[0][0]) if written else None
 
 
-async def _insert_session(db: Db, statement: Statement, values: Row, locked: bool) -> int | None:
+async def _insert_session(db: Db, statement: Statement, values: Row) -> int | None:
     given = reading.given(db, values)
 
     def job(connection: sqlite3.Connection) -> int | None:
@@ -67,7 +63,7 @@ async def _insert_session(db: Db, statement: Statement, values: Row, locked: boo
             connection.execute(statements.SQLITE_COUNTER, given)
         return int(written[0][0]) if written else None
 
-    return await in_thread(db, job, write=not locked)
+    return await in_thread(db, job, write=True)
 
 
 async def save_run(db: Db, run: Run, concurrent: bool, once: bool) -> Run:
@@ -77,7 +73,7 @@ async def save_run(db: Db, run: Run, concurrent: bool, once: bool) -> Run:
     async with transaction(db) as inner:
         if await lock_session(inner, run.session_id) is None:
             raise rows.missing("session", run.session_id)
-        return await save_locked_run(inner, run, concurrent, once)
+        return await save_locked_run(replace(inner, bare=True), run, concurrent, once)
 
 
 async def together(db: Db, write: Callable[[Db], Awaitable[T]]) -> T:
@@ -98,14 +94,14 @@ async def save_locked_run(db: Db, run: Run, concurrent: bool, once: bool) -> Run
     """Store a run under the lock of its session: without it two that begin at once would each see that nobody runs."""
     if run.status == "running" and not concurrent:
         rows.may_run(run, [row["id"] for row in await reading.running(db, run.session_id)])
-    return await save(db, RUN, run, once, locked=True)
+    return await save(db, RUN, run, once)
 
 
 async def save_locked_session(db: Db, session: Session, stored: Row | None, once: bool) -> Session:
     """Store a session that was locked and read; most flushes change nothing in it, which spares two statements."""
     row = rows.encode_value(SESSION, session, db.dialect)
     if stored is None or rows.may_write(SESSION, row, stored, once=once):
-        return await save(db, SESSION, session, once, locked=True)
+        return await save(db, SESSION, session, once)
     revision = int(stored["revision"])
     return session if revision == session.revision else replace(session, revision=revision)
 

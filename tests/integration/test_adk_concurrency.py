@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from tortoise.transactions import in_transaction
 
 from jido_tortoise.adk import Actions, AdkSessionStore, Event, Session
 from jido_tortoise.adk.models import AdkAppState, AdkEvent, AdkSession, AdkUserState
@@ -96,6 +97,57 @@ async def test_of_two_stale_copies_one_wins_each_round(adk_db: Database) -> None
             assert sorted(type(answer).__name__ for answer in answers) == ["ConflictError", "Session"]
             assert [a.reason for a in answers if isinstance(a, ConflictError)] == ["stale_session"]
         assert (await got()).rev == 10
+
+
+#: What a new session changes of what is shared.
+STATES: dict[str, dict[str, Any]] = {
+    "nothing": {"own": 1},
+    "app": {"app:mine": 1},
+    "user": {"user:mine": 1},
+    "both": {"app:mine": 1, "user:mine": 1},
+}
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
+async def test_a_new_session_is_told_whole_appends(adk_db: Database, state: dict[str, Any]) -> None:
+    """Of an append that commits while a session is made, it is answered all of the shared state, or nothing."""
+    async with two_connections(adk_db) as (mine, others):
+        await others.append_event(await made("other"), setting(**{"app:x": 0, "user:x": 0}))
+        async with in_transaction("second"):
+            await others.append_event(await others.get(**WHO, session_id="other"), setting(**{"app:x": 1, "user:x": 1}))
+            making = asyncio.create_task(mine.create(**WHO, session_id="s", state=state))
+            await asyncio.wait([making], timeout=0.1)
+        async with asyncio.timeout(10):
+            found = (await making).state
+        assert found["app:x"] == found["user:x"]
+        assert found.items() >= state.items()
+        if state == STATES["both"] or adk_db.dialect == "sqlite":
+            assert found["app:x"] == 1, "it waited for that append"
+
+
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
+async def test_64_make_one_session(adk_db: Database, state: dict[str, Any]) -> None:
+    """One has made it, all others are told that it is there, and nothing of theirs is; appends beside them end, too."""
+    async with two_connections(adk_db) as stores:
+        beside = await made("beside")
+        jobs = [
+            stores[n % 2].create(**WHO, session_id="s", state={**state, "app:n": n, "user:n": n}) for n in range(32)
+        ]
+        jobs += [stores[n % 2].create(**WHO, session_id="s", state={**state, "n": n}) for n in range(32)]
+        appends = [stores[n % 2].append_event(beside, setting(**{"app:k": n, "user:k": n})) for n in range(16)]
+        async with asyncio.timeout(30):
+            answers = await asyncio.gather(*jobs, *appends, return_exceptions=True)
+        made_here = [answer for answer in answers[:64] if isinstance(answer, Session)]
+        assert [type(answer) for answer in answers[:64]].count(AlreadyExistsError) == 63
+        (winner,) = made_here
+        found = await got()
+        assert (found.identity, found.rev) == (winner.identity, 0)
+        assert {key: found.state.get(key) for key in ("n", "app:n", "user:n")} == {
+            key: winner.state.get(key) for key in ("n", "app:n", "user:n")
+        }
+        assert (await got("beside")).rev == 16
 
 
 async def test_two_processes_lose_nothing(adk_db: Database) -> None:

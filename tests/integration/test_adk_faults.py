@@ -146,6 +146,64 @@ async def test_an_import_that_crashed_anywhere(adk_db: Database, tmp_path: Path)
     assert len(report.after) == 1  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
+async def test_a_repeated_import_that_crashed_anywhere(adk_db: Database, tmp_path: Path) -> None:
+    """What is new of a session comes whole, with its state, or not at all."""
+    path = tmp_path / "google.db"
+    _google(path)
+
+    def change(sql: str) -> None:
+        with sqlite3.connect(path) as raw:
+            raw.executescript(sql)
+        raw.close()
+
+    async def once() -> None:
+        async with opened_source(f"sqlite:///{path}") as source:
+            await Import(source, store).run()
+
+    async def prepare(trial: Trial) -> None:
+        change(
+            f"UPDATE sessions SET user_id = '{trial.name}', update_time = 9.5, state = '{{\"k\": 1}}';"
+            f"DELETE FROM events WHERE id > 'b'; UPDATE events SET user_id = '{trial.name}'"
+        )
+        await once()
+        change(
+            "UPDATE sessions SET update_time = 19.5, state = '{\"k\": 2}';"
+            f"INSERT INTO events VALUES ('c', 'shop', '{trial.name}', 's', 'i', 12.5, '{{}}')"
+        )
+
+    async def operation(_: Trial) -> None:
+        await once()
+
+    async def look(trial: Trial) -> Any:
+        found = await store.get(app_name="shop", user_id=trial.name, session_id="s")
+        return len(found.events), found.rev, found.state, found.last_update_time
+
+    report = await crash_everywhere(operation, look, connection="default", prepare=prepare, kinds=["fail", "cancel"])
+    assert (report.before[:3], report.after[:3]) == ((2, 2, {"k": 1}), (3, 3, {"k": 2}))  # type: ignore[index]
+
+
+@pytest.mark.parametrize("backend", ["postgres"])
+@pytest.mark.parametrize(
+    ("state", "count"),
+    [({}, 1), ({"k": 1}, 1), ({"app:k": 1, "user:k": 1, "k": 1}, 1), ({"app:k": 1}, 2), ({"user:k": 1}, 2)],
+    ids=["none", "own", "all", "app", "user"],
+)
+async def test_the_statements_of_a_create(adk_db: Database, state: dict[str, Any], count: int) -> None:
+    """One, unless it changes one of the two shared states: the other is read when that one's lock is had."""
+
+    async def create(trial: Trial) -> None:
+        session = await store.create(app_name="shop", user_id=trial.name, session_id="s", state=state)
+        assert session.state.items() >= state.items()
+        assert session.identity > 0
+
+    async def look(trial: Trial) -> Any:
+        return await AdkSession.filter(user_id=trial.name).count()
+
+    report = await crash_everywhere(create, look, connection="default", kinds=["fail"])
+    assert len(report.statements) == count, report.statements
+
+
 def _google(path: Path) -> None:
     with sqlite3.connect(path) as raw:
         raw.executescript(
