@@ -238,7 +238,7 @@ async def test_a_schema_of_its_own(pg_url: str) -> None:
         async with aclosing(store.follow("s")) as following:
             assert (await anext(following)).id == "a"
             await store.append_event(event("b"))
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(10):
                 assert (await anext(following)).id == "b"
         assert await store.delete_session("s") == []
         assert await db.client.execute_query_dict("SELECT count(*)::int AS n FROM rec.asm_events") == [{"n": 0}]
@@ -321,7 +321,7 @@ async def test_w12_a_wait_for_events_is_idle(recording_db: Database, store: Sess
         patched.setattr(reading, "events", counted)
         started = seams.monotonic()
         assert await store.get_events("s", wait_timeout_ms=500) == []
-        assert 0.5 <= seams.monotonic() - started < 3
+        assert 0.5 <= seams.monotonic() - started < 10
     assert 2 <= looks <= 10
 
 
@@ -338,7 +338,7 @@ async def test_w28_reads_wait_for_no_writer(db_url: str, backend: str) -> None:
             await writer.save_session((await writer.get_session("s")).changed(tags=["x"]))
             await writer.save_run((await writer.get_run("r")).with_turn())
             await writer.append_event(event("late"))
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(10):
                 assert [one.id for one in await store.get_events("s")] == ["e"]
                 assert ((await store.get_session("s")).tags, (await store.get_run("r")).turn_count) == ((), 0)
                 assert (await query.get_session_stats("s")).event_count == 1
