@@ -26,8 +26,8 @@ class Opening:
     """
 
     def __init__(self, config: Config) -> None:
-        # A program such as `adk` has its own folder on the path, not the one that it was started in; at the end, so that
-        # nothing of the program's is hidden.
+        # A program such as `adk` has its own folder on the path, not the one that it was started in. At the end, so
+        # that nothing of the program's is hidden.
         sys.path += {os.getcwd()}.difference(sys.path)
         self._config = read_config(config)
         self._lock = asyncio.Lock()
