@@ -236,7 +236,7 @@ def _not_sought(of: Searched, wished: frozenset[str]) -> frozenset[str]:
         return frozenset()
     if _is_narrow(of, wished):
         return frozenset({of.merged})
-    # From the index of the merged filter rows come in order: a bound alone would have most of them sorted.
+    # A bound alone leaves most rows, which its index would have sorted where another one gives the order.
     return frozenset(of.others) - (of.window if of.window <= wished else frozenset())
 
 
