@@ -118,6 +118,7 @@ def resolve(
 
     Raises:
         ConfigError: One of its kin, naming what the host's config lacks.
+        InvalidInputError: The timeout is none, or there is a schema on SQLite.
     """
     context = _context()
     handler = context.connections
@@ -131,7 +132,14 @@ def resolve(
     dialect = _dialect(type(client), client.capabilities.dialect)
     if schema is not None and dialect == "sqlite":
         raise InvalidInputError.at("schema", "None on SQLite, which has no schemas", schema)
-    return Db(client, dialect, schema, DEFAULT_TIMEOUT if timeout is None else timeout)
+    return Db(client, dialect, schema, DEFAULT_TIMEOUT if timeout is None else _seconds(timeout))
+
+
+def _seconds(timeout: Any) -> float:
+    # Not checks.seconds: here, infinity means that a statement may take for ever.
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise InvalidInputError.at("timeout", "seconds as a number above 0, or None", timeout)
+    return float(timeout)
 
 
 def require_drivers(connections: Mapping[str, Any]) -> None:
@@ -151,7 +159,8 @@ def require_drivers(connections: Mapping[str, Any]) -> None:
 
 
 def _no_driver(error: ImportError) -> ConfigError:
-    cure = ': pip install "jido-tortoise[asyncpg]"' if error.name == "asyncpg" else ""
+    speaks = ' (jido-tortoise speaks SQLite, and PostgreSQL through asyncpg: pip install "jido-tortoise[asyncpg]")'
+    cure = ': pip install "jido-tortoise[asyncpg]"' if error.name == "asyncpg" else speaks
     return ConfigError(f"the driver {error.name!r} is not installed{cure}", reason="missing_driver", driver=error.name)
 
 

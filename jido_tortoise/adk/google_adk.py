@@ -80,8 +80,9 @@ class TortoiseSessionService(BaseSessionService):
         A Tortoise that the process has open by then is taken as it is.
 
         Args:
-            uri: `tortoise://settings.TORTOISE_ORM`, the module and the name of the config; a query may follow with the
-                `connection`, `schema`, `timeout` and `cache` of the class.
+            uri: `tortoise://settings.TORTOISE_ORM`, the module and the name of the config; a module of the current
+                folder is found too. A query may follow with the `connection`, `schema`, `timeout` and `cache` of the
+                class.
             options: The other arguments of the class; `agents_dir`, which the registry gives, is left out. Without an
                 `on_corrupt` the log tells of sessions that cannot be read.
 

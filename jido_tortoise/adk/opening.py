@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 
 from tortoise.context import TortoiseContext, get_current_context
 from tortoise.exceptions import ConfigurationError
@@ -17,13 +19,16 @@ class Opening:
     """A config, and the Tortoise that was opened from it for all tasks of the process; one that is open is taken.
 
     Args:
-        config: The host's Tortoise config, or its name.
+        config: The host's Tortoise config, or its name, which may be importable from the current folder alone.
 
     Raises:
         ConfigError: It is none, or cannot be imported.
     """
 
     def __init__(self, config: Config) -> None:
+        # A program such as `adk` has its own folder on the path, not the one that it was started in. At the end, so
+        # that nothing of the program's is hidden.
+        sys.path += {os.getcwd()}.difference(sys.path)
         self._config = read_config(config)
         self._lock = asyncio.Lock()
         self._context: TortoiseContext | None = None

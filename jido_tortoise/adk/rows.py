@@ -96,14 +96,12 @@ class SessionRow(NamedTuple):
 
 
 def encode_event(event: Event, dialect: Dialect) -> EventRow:
-    """Answer the row of an event, or refuse it.
+    """Answer the row of an event that `check_event` has passed, or refuse it.
 
     Raises:
         InvalidInputError: A field is not what it must be; `path` says which.
         UnstorableError: It holds a value that cannot be stored.
     """
-    if not isinstance(event, Event):
-        raise InvalidInputError.at("event", "an Event", event)
     texts, extra = _texts(event)
     delta = routing.without_temp(checks.string_map(event.actions.state_delta, "event.actions.state_delta"))
     values = [
@@ -125,8 +123,6 @@ def encode_event(event: Event, dialect: Dialect) -> EventRow:
 def _content_text(content: Content | None) -> str | None:
     if content is None:
         return None
-    if not isinstance(content, Content):
-        raise InvalidInputError.at("event.content", "a Content or None", content)
     return codec.dump_map(content_tree(content), path="event.content")
 
 

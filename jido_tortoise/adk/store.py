@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from jido_tortoise import checks, journal, probe, seams, telemetry, times
 from jido_tortoise.adk import routing, rows, statements
 from jido_tortoise.adk.care import SessionCare
+from jido_tortoise.adk.event_checks import check_event
 from jido_tortoise.adk.holes import Holes, holes_of
 from jido_tortoise.adk.keys import key_values, no_session, session_key
 from jido_tortoise.adk.models import COLUMNS, AdkSession
@@ -24,6 +25,7 @@ from jido_tortoise.errors import (
     ConflictError,
     CorruptRowError,
     DuplicateEntryError,
+    InvalidInputError,
     JidoError,
     NotFoundError,
     StorageUnavailableError,
@@ -157,8 +159,12 @@ class AdkSessionStore(SessionPages, SessionCare):
             NotFoundError: The session is not there (any more).
             ConflictError: `stale_session`, when that was to be checked.
             DuplicateEntryError: The session has another event with this id.
+            InvalidInputError: The event is none, or a part of it is not what its field says; `path` says which.
             UnstorableError: Nothing was written; `path` says what cannot be stored.
         """
+        if not isinstance(session, Session):
+            raise InvalidInputError.at("session", "a Session", session)
+        check_event(event)
         key = session_key(session.app_name, session.user_id, session.id)
         if event.partial:
             return session

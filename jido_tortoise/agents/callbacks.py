@@ -37,6 +37,16 @@ def check_identity(agent: object) -> None:
         raise InvalidAgentError("an agent without an id cannot be stored", reason="missing_agent_id", agent=agent)
 
 
+def check_class(cls: object) -> None:
+    """Refuse what is no class of agents.
+
+    Raises:
+        InvalidAgentError: It is none.
+    """
+    if not isinstance(cls, type) or not all(hasattr(cls, name) for name in ("agent_type", "restore")):
+        raise InvalidAgentError.at("cls", "a class with an agent_type and restore(data)", cls)
+
+
 # -- to the storage -----------------------------------------------------------------------------------------------
 
 

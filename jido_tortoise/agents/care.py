@@ -100,6 +100,7 @@ async def delete_agent(
     storage: StorageLike, cls: type[AgentLike], id: Any, *, partition: str | None = None, key: Any = None
 ) -> None:
     """Delete the agent's checkpoint and its journal; nothing happens when there is neither."""
+    callbacks.check_class(cls)
     backing = Backing.of(storage)
     names = (cls.agent_type, *getattr(cls, "aliases", ()))
     with telemetry.operation("delete_agent", agent_type=cls.agent_type, agent_id=id):
@@ -175,6 +176,7 @@ async def repair(
         NotFoundError: There is neither a checkpoint nor a journal.
         CorruptRowError: The journal has a gap; nothing can tell what stood there.
     """
+    callbacks.check_class(cls)
     backing = Backing.of(storage)
     at = checkpoint_key(cls.agent_type, id, partition) if key is None else key
     found = Repair(key=at)

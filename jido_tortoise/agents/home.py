@@ -77,12 +77,6 @@ class Home(Generic[A]):
         await care.delete_agent(self.storage, self.cls, id, partition=self.partition, key=self.key(id))
 
 
-def check_class(cls: Any) -> None:
-    """Refuse what is no class of agents."""
-    if not isinstance(cls, type) or not all(hasattr(cls, name) for name in ("agent_type", "restore")):
-        raise InvalidAgentError.at("cls", "a class with an agent_type and restore(data)", cls)
-
-
 def check_scope(scope: Any) -> str | None:
     """Answer the scope, when it is a name that fits into a thread's id."""
     if scope is not None and len(quote(checks.text(scope, "scope"), safe="")) > _LONGEST_SCOPE:

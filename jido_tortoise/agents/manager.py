@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from jido_tortoise.agents.agent import AgentLike
+from jido_tortoise.agents.callbacks import check_class
 from jido_tortoise.agents.fleet import Fleet, OnBackgroundError
-from jido_tortoise.agents.home import Home, check_class, check_scope
+from jido_tortoise.agents.home import Home, check_scope
 from jido_tortoise.agents.keys import check_partition
 from jido_tortoise.agents.live import Live, Visit
 from jido_tortoise.agents.persist import Journal

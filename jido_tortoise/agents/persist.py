@@ -238,6 +238,7 @@ async def thaw(
             "exact" refuses when these differ.
 
     Raises:
+        InvalidAgentError: `cls` is no class of agents.
         NotFoundError: Nothing is stored there.
         MissingThreadError: The checkpoint points at a journal that is gone.
         ThreadMismatchError: The journal is behind the checkpoint, or, under "exact", ahead of it.
@@ -246,6 +247,7 @@ async def thaw(
     """
     if journal not in _POLICIES:
         raise InvalidInputError.at("journal", f"one of {', '.join(_POLICIES)}", journal)
+    callbacks.check_class(cls)
     backing = Backing.of(storage)
     with telemetry.operation("thaw", agent_type=cls.agent_type, agent_id=id) as span:
         at, checkpoint, thread = await _read(backing, _keys_of(cls, id, partition, key), journal)

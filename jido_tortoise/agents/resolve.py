@@ -69,10 +69,17 @@ def capabilities_of(storage: Storage) -> frozenset[str]:
 def _from_spec(spec: tuple[Any, ...]) -> Any:
     match spec:
         case (str() as name, dict() as options):
-            return _imported(name)(**options)
+            return _made(_imported(name), options)
         case (type() as cls, dict() as options):
-            return cls(**options)
+            return _made(cls, options)
     raise InvalidStorageError.at("storage", _EXPECTED, spec)
+
+
+def _made(maker: Callable[..., Any], options: dict[str, Any]) -> Any:
+    try:
+        return maker(**options)
+    except TypeError as error:  # an option that it does not have, or lacks
+        raise InvalidStorageError(f"storage: these options make none: {error}", options=sorted(options)) from error
 
 
 def _imported(name: str) -> Callable[..., Any]:

@@ -41,7 +41,14 @@ def _add_vendor(actions: Any) -> None:
         description="For plain `aerich --app jido_agents upgrade` with your location: a stub runs the installed step.",
     )
     one.add_argument("folder", type=Path, metavar="DIR", help="Aerich's location, such as ./migrations")
-    one.add_argument("--label", help="the app's label in your config when it is not jido_agents")
+    one.add_argument(
+        "--family",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="agents, adk or recording, as often as there are; agents when none is given",
+    )
+    one.add_argument("--label", help="the app's label in your config when it is not jido_FAMILY")
     one.set_defaults(run=_vendor)
 
 
@@ -113,7 +120,7 @@ def _vendor(given: argparse.Namespace) -> int:
     from jido_tortoise.schema import vendor
 
     try:
-        written = [str(path) for path in vendor(given.folder, label=given.label)]
+        written = [str(path) for path in vendor(given.folder, *given.family, label=given.label)]
     except OSError as error:
         raise InvalidInputError.at("DIR", "a folder to write to", said(f"{given.folder}: {error}")) from error
     if given.json:

@@ -52,8 +52,10 @@ def vendor(location: str | Path, *families: str, label: str | None = None) -> li
         The files that were written.
 
     Raises:
-        InvalidInputError: A file that we did not write is in the way.
+        InvalidInputError: A file that we did not write is in the way, or one label is to name several apps.
     """
+    if label is not None and len(set(families)) > 1:
+        raise InvalidInputError.at("label", "None for several families, each with an app of its own", label)
     wished: dict[Path, str] = {}
     for family in [family_named(name) for name in families or ("agents",)]:
         files = [f"{step.name}.py" for step in family.steps]

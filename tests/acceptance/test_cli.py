@@ -450,6 +450,9 @@ def test_vendor_writes_stubs_once(run: Any, run_json: Any, tmp_path: Path) -> No
     assert run("migrations", "vendor", "mine", "--label", "agents")[0] == 2
     (tmp_path / "file").touch()
     assert run("migrations", "vendor", "file")[0] == 2
+    asked = ("migrations", "vendor", "both", "--family", "agents", "--family", "adk")
+    assert {Path(path).parts[-2] for path in run_json(*asked)["written"]} == {"jido_agents", "jido_adk"}
+    assert run("migrations", "vendor", "both", "--family", "agentz")[0] == 2
 
 
 # -- doctor -------------------------------------------------------------------------------------------------------

@@ -490,16 +490,45 @@ async def test_texts_that_a_column_cannot_hold() -> None:
 async def test_what_cannot_be_stored_is_named() -> None:
     """And nothing of it is written."""
     session = await made()
+    parts: list[tuple[Any, str]] = [
+        ("hi", ""),
+        (Part(5), ".text"),
+        (Part(extra={"text": "z"}), ".extra.text"),
+        (Part(function_call={"name": "f"}), ".function_call"),
+        (Part(function_call=FunctionCall(5)), ".function_call.name"),
+        (Part(function_call=FunctionCall("f", {1: 2})), ".function_call.args"),
+        (Part(function_response=FunctionResponse("f", [1])), ".function_response.response"),
+        (Part(inline_data=b"xx"), ".inline_data"),
+        (Part(inline_data=Blob("text")), ".inline_data.data"),
+    ]
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"actions": Actions({"k": {"f": print}})}, "event.actions.state_delta.k.f"),
         ({"custom_metadata": {"m": object()}}, "event.custom_metadata.m"),
         ({"timestamp": datetime(2026, 1, 1)}, "event.timestamp"),
         ({"id": ""}, "event.id"),
         ({"extra": {"author": "x"}}, "event.extra.author"),
+        ({"extra": None}, "event.extra"),
+        ({"partial": "no"}, "event.partial"),
+        ({"finish_reason": 5}, "event.finish_reason"),
+        ({"long_running_tool_ids": ["a", 1]}, "event.long_running_tool_ids[1]"),
+        ({"actions": None}, "event.actions"),
+        ({"actions": Actions(artifact_delta=[1])}, "event.actions.artifact_delta"),
+        ({"actions": Actions(escalate="x")}, "event.actions.escalate"),
+        ({"actions": Actions(extra={"state_delta": {"temp:k": 1}})}, "event.actions.extra.state_delta"),
+        ({"content": {"role": "user"}}, "event.content"),
+        ({"content": Content(5)}, "event.content.role"),
+        *(
+            (({"content": Content("user", [Part("hi"), part])}), f"event.content.parts[1]{path}")
+            for part, path in parts
+        ),
     ]
     for given, path in wrong:
         with pytest.raises(InvalidInputError) as caught:
             await store.append_event(session, Event(**given))
+        assert caught.value.path == path
+    for stranger, event, path in (("s", Event(), "session"), (session, {"id": "e"}, "event")):
+        with pytest.raises(InvalidInputError) as caught:
+            await store.append_event(stranger, event)
         assert caught.value.path == path
     with pytest.raises(UnstorableError):
         await made("other", {"app:k": print})

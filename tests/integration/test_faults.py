@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -17,12 +18,13 @@ from tortoise.context import TortoiseContext
 
 from jido_tortoise.agents.models import JidoThread
 from jido_tortoise.agents.tortoise import TortoiseStorage
-from jido_tortoise.database import fetch, resolve, transaction
+from jido_tortoise.database import fetch, require_drivers, resolve, transaction
 from jido_tortoise.errors import (
     AmbiguousConnectionError,
     AppNotRegisteredError,
     ConfigError,
     ConnectionsClosedError,
+    InvalidInputError,
     NotInitialisedError,
     StorageError,
     StorageTimeoutError,
@@ -69,6 +71,21 @@ async def test_ambiguous_connection() -> None:
         with pytest.raises(AmbiguousConnectionError, match=r'connection="main"') as caught:
             resolve(None, JidoThread)
         assert caught.value.connections == ["main", "other"]
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "soon", float("nan"), True])
+async def test_a_timeout_that_is_none(db: Database, wrong: Any) -> None:
+    """It is refused on both databases; on SQLite, where another one counts, it would else be found in production."""
+    with pytest.raises(InvalidInputError) as caught:
+        await TortoiseStorage(timeout=wrong).put_checkpoint("key", {})
+    assert caught.value.path == "timeout"
+
+
+def test_another_database() -> None:
+    """A driver that is not there, and would be of no use to us, is told with those that are."""
+    with pytest.raises(ConfigError, match=r"'nodriver' is not installed .*speaks SQLite, and PostgreSQL") as caught:
+        require_drivers({"default": {"engine": "nodriver", "credentials": {}}})
+    assert caught.value.reason == "missing_driver"
 
 
 async def test_unknown_connection(db: Database) -> None:

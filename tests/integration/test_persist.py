@@ -244,7 +244,22 @@ async def test_missing_id() -> None:
     assert caught.value.reason == "missing_agent_id"
 
 
-@pytest.mark.parametrize("given", [None, 1, "x", object(), InMemoryStorage, ("nowhere:Class", {}), ("a",), {}])
+@pytest.mark.parametrize("cls", [None, object, "bare", Bare("a")])
+async def test_a_class_of_no_agents(cls: Any) -> None:
+    """Is refused by all that take a class, before any storage is asked."""
+    for call in (thaw, care.repair, care.delete_agent):
+        with pytest.raises(InvalidAgentError, match=r"^cls: expected a class") as caught:
+            await call(None, cls, "a")
+        assert caught.value.reason == "invalid_agent"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(None, 1, "x", object(), InMemoryStorage, ("nowhere:Class", {}), ("a",), {}),
+        *((InMemoryStorage, {"table": 1}), ("jido_tortoise:InMemoryStorage", {"table": 1})),
+    ],
+)
 async def test_invalid_storage(given: Any) -> None:
     """What is no storage, has none and makes none is refused by name."""
     with pytest.raises(InvalidStorageError) as caught:

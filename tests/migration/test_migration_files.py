@@ -140,6 +140,13 @@ def test_vendoring_again_changes_nothing(tmp_path: Path) -> None:
     assert vendor(str(tmp_path), "agents") == [first[0]]
 
 
+def test_one_label_for_several_families(tmp_path: Path) -> None:
+    """Is refused: the steps of one would overwrite those of the other, which have the same names."""
+    with pytest.raises(InvalidInputError, match=r"^label: expected None"):
+        vendor(tmp_path, "agents", "adk", label="robots")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_vendoring_does_not_overwrite_the_hosts_files(tmp_path: Path) -> None:
     """A file of that name that is no stub is in the way; then nothing is written."""
     (tmp_path / "jido_agents").mkdir()

@@ -142,6 +142,14 @@ async def test_the_registry_makes_the_service(agents: Path, app: str, url: str) 
     assert get_current_context() is None
 
 
+def test_the_config_is_in_the_current_folder(agents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a project has it, beside the folder of its agents: the path of the program `adk` does not lead there."""
+    (settings,) = (path.stem for path in agents.glob("settings_*.py"))
+    monkeypatch.chdir(agents)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(agents))])
+    assert TortoiseSessionService.from_uri(f"tortoise://{settings}.TORTOISE_ORM").store is not None
+
+
 @pytest.mark.parametrize("uri", ["tortoise://nowhere.TORTOISE_ORM", "tortoise://sys.path"])
 def test_a_config_that_is_none(uri: str) -> None:
     """Is told when the server starts."""
