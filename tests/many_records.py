@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 
 #: How many sessions have one tag, such as `rare-7`; the tag `all` is on all of them.
 RARE = 20
+#: A type that the last events have, so many of them, and no others.
+LATE, LATEST = "policy_violation", 200
 
 _COUNTED = {
     "postgres": "generate_series({first}, {last}) AS i",
@@ -40,7 +42,8 @@ FROM {counted}
 _EVENTS = """
 INSERT INTO {schema}asm_events
     (id, type, timestamp, session_id, run_id, sequence_number, data, metadata, schema_version, provider, correlation_id)
-SELECT 'evt_' || i, CASE i % 20 WHEN 0 THEN 'error_occurred' ELSE 'message_streamed' END, {at},
+SELECT 'evt_' || i,
+    CASE WHEN i > {late} THEN '{type}' WHEN i % 20 = 0 THEN 'error_occurred' ELSE 'message_streamed' END, {at},
     'ses_' || ((i - 1) / {events} + 1), 'run_' || ((i - 1) / {events} + 1),
     (i - 1) % {events} + 1, {data}, '{{}}', 1, 'provider-' || (i % 3), 'request-' || (i / 10)
 FROM {counted}
@@ -70,5 +73,6 @@ async def store_many(
         seconds = f"i / {events}" if sql is _EVENTS else "i"
         counted = _COUNTED[dialect].format(first=1, last=count)
         moment = _AT[dialect].format(seconds=seconds)
-        given = {"schema": schema, "at": moment, "counted": counted, "events": events, **json}
+        given = {"schema": schema, "at": moment, "counted": counted, "events": events, "type": LATE, **json}
+        given["late"] = count - min(LATEST, count // 20)
         await run(sql.format(**given))

@@ -138,7 +138,7 @@ class SessionCare:
         source = session_key(app_name, user_id, session_id)
         target = session_key(app_name, user_id, seams.new_id("") if new_session_id is None else new_session_id)
         stop = None if until is None else checks.whole(until, "until")
-        with telemetry.operation("adk_copy", session_id=session_id):
+        with telemetry.operation("adk_copy", session_id=session_id) as span:
             async with transaction(await self.connected()) as db:
                 head = await locked(db, source)
                 await _copy(db, source, target, stop)
@@ -147,7 +147,9 @@ class SessionCare:
                 elif head.extra:
                     await _set(db, target, head.row.state, head.holes.into())
                 # Within it: a copy that is told to have failed must not be there.
-                return await self.get(app_name=app_name, user_id=user_id, session_id=target[2])
+                copied = await self.get(app_name=app_name, user_id=user_id, session_id=target[2])
+            span.set(rev=copied.rev, count=len(copied.events))
+            return copied
 
     async def rewind(
         self, *, app_name: str, user_id: str, session_id: str, before_invocation_id: str, event_id: str | None = None

@@ -105,9 +105,13 @@ def _told(method: M) -> M:
 
 
 def _facts(answer: Any) -> dict[str, Any]:
+    if isinstance(answer, tuple):  # a checkpoint and its head
+        return {name: value for one in answer for name, value in _facts(one).items()}
     facts = {name: getattr(answer, name) for name in ("rev", "version") if hasattr(answer, name)}
     if isinstance(answer, Appended | Thread):
         facts["count"] = len(answer.entries)
+    if isinstance(answer, Page):
+        facts["count"] = len(answer.items)
     return facts | ({"count": answer} if isinstance(answer, int) else {})
 
 

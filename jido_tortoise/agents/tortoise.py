@@ -120,10 +120,12 @@ class TortoiseStorage:
             CorruptRowError: It cannot be decoded, or another key has the same hash (`checkpoint_hash_collision`).
         """
         key_hash = keys.key_hash(key)
-        with telemetry.operation("get_checkpoint"):
+        with telemetry.operation("get_checkpoint") as span:
             db = await self._db()
             row = await _one(db, statements.get(db.schema, db.dialect), {"key_hash": key_hash})
-            return None if row is None else _decoded(key, row)
+            found = None if row is None else _decoded(key, row)
+            span.set(version=found.version if found is not None else None)
+            return found
 
     async def delete_checkpoint(self, key: Any) -> None:
         """Remove what is stored under the key; nothing happens when nothing is."""
@@ -215,8 +217,9 @@ class TortoiseStorage:
     async def get_thread_head(self, thread_id: str) -> ThreadHead | None:
         """Answer a journal's head without reading entries; also that of a journal that has none."""
         rules.check_thread_id(thread_id)
-        with telemetry.operation("get_thread_head", thread_id=thread_id):
+        with telemetry.operation("get_thread_head", thread_id=thread_id) as span:
             head = await journal.read_head(await self._db(), THREADS, (thread_id,))
+            span.set(rev=head.counter if head is not None else None)
             return None if head is None else _thread_head(thread_id, head)
 
     async def iter_entries(
@@ -248,7 +251,7 @@ class TortoiseStorage:
         rules.check_thread_id(source)
         rules.check_thread_id(target)
         rules.check_expected("upto", upto)
-        with telemetry.operation("copy_thread", thread_id=source, target=target):
+        with telemetry.operation("copy_thread", thread_id=source, target=target) as span:
             try:
                 # Together, or an error of the second would say that nothing was copied.
                 async with transaction(await self._db()) as db:
@@ -258,6 +261,7 @@ class TortoiseStorage:
                 raise AlreadyExistsError(f"thread {target!r} exists already", thread_id=target) from error
             if not copied or head is None:
                 raise NotFoundError(f"no thread {source!r}", thread_id=source)
+            span.set(rev=head.counter)
             return _thread_head(target, head)
 
     # -- both together --------------------------------------------------------------------------------------------
@@ -311,19 +315,16 @@ class TortoiseStorage:
     async def fetch(self, key: Any) -> tuple[Checkpoint, ThreadHead | None] | None:
         """Answer the checkpoint and the head of the journal that it points at, read at one moment."""
         key_hash = keys.key_hash(key)
-        with telemetry.operation("fetch"):
+        with telemetry.operation("fetch") as span:
             db = await self._db()
             row = await _one(db, statements.get_with_head(db.schema, db.dialect), {"key_hash": key_hash})
-            if row is None:
-                return None
-            checkpoint = _decoded(key, row)
-            if row[5] is None:
-                return checkpoint, None
-            counter, oldest, metadata, created_at, updated_at, thread_id = row[5:]
-            head = Head(
-                counter=counter, oldest=oldest, values=(metadata,), created_at=created_at, updated_at=updated_at
+            checkpoint = None if row is None else _decoded(key, row)
+            head = None if row is None or row[5] is None else _head_beside(row[5:])
+            span.set(
+                version=checkpoint.version if checkpoint is not None else None,
+                rev=head.rev if head is not None else None,
             )
-            return checkpoint, _thread_head(thread_id, head)
+            return None if checkpoint is None else (checkpoint, head)
 
     async def read_thread(self, thread_id: str, head: ThreadHead) -> Thread | None:
         """Answer the journal as it was at that head, without reading the head again; None when it was trimmed since."""
@@ -379,10 +380,12 @@ class TortoiseStorage:
         """Count what `list_checkpoints` would list."""
         rules.check_filters(agent_type, partition)
         values = {"agent_type": agent_type, "partition": partition}
-        with telemetry.operation("count_checkpoints", agent_type=agent_type):
+        with telemetry.operation("count_checkpoints", agent_type=agent_type) as span:
             db = await self._db()
             row = await _one(db, statements.count(_filters(agent_type, partition), db.schema, db.dialect), values)
-            return 0 if row is None else int(row[0])
+            count = 0 if row is None else int(row[0])
+            span.set(count=count)
+            return count
 
     # -- repair ---------------------------------------------------------------------------------------------------
 
@@ -546,6 +549,13 @@ def _thread_head(thread_id: str, head: Head) -> ThreadHead:
         created_at=seams.to_datetime(head.created_at),
         updated_at=seams.to_datetime(head.updated_at),
     )
+
+
+def _head_beside(columns: Sequence[Any]) -> ThreadHead:
+    """Make the head that was read with the checkpoint that points at it."""
+    counter, oldest, metadata, created_at, updated_at, thread_id = columns
+    head = Head(counter=counter, oldest=oldest, values=(metadata,), created_at=created_at, updated_at=updated_at)
+    return _thread_head(thread_id, head)
 
 
 def _thread(thread_id: str, head: ThreadHead, rows: list[Any]) -> Thread:

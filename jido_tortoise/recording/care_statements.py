@@ -12,7 +12,7 @@ from typing import Literal
 from jido_tortoise.database import Dialect
 from jido_tortoise.journal import Column
 from jido_tortoise.journal.statements import Statement, compiled, qualified, shown
-from jido_tortoise.recording.statements import ARTIFACT, EVENT_COLUMNS, EVENTS, one_of
+from jido_tortoise.recording.statements import ARTIFACT, EVENT_COLUMNS, EVENTS, frequent, one_of
 
 _PARAMETERS = (
     *ARTIFACT.columns,
@@ -183,7 +183,8 @@ def oldest_of_all(which: Which, schema: str | None, dialect: Dialect) -> Stateme
 
 
 def _of(which: Which, dialect: Dialect) -> str:
-    return f"{'' if which == 'these' else 'NOT '}{one_of('e.type', 'types', dialect)}"
+    these = one_of("e.type", "types", dialect)
+    return frequent(these, dialect) if which == "these" else f"NOT {these}"
 
 
 @lru_cache(maxsize=16)

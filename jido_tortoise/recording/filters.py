@@ -82,6 +82,10 @@ class Filters:
             self._others[name] = True
         return self
 
+    def several(self, name: str | None) -> int:
+        """Answer how many texts a filter has; 0 when it has one, or is not there."""
+        return len(self._others.get(f"{name}_many", ()))
+
     @property
     def wished(self) -> frozenset[str]:
         """The names of the conditions."""

@@ -145,6 +145,9 @@ class AsmEvent(_Checked):
             ("run_id", "sequence_number", "id"),
             ("correlation_id", "sequence_number", "id"),
             ("provider", "sequence_number", "id"),
+            # In both orders, since a type that is rare over all sessions is found in neither of the two below.
+            ("type", "sequence_number", "id"),
+            ("type", "timestamp", "id"),
             ("timestamp", "id"),
             ("sequence_number", "id"),
         )

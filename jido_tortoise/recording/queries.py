@@ -445,7 +445,8 @@ async def _read(db: Db, asked: _Asked) -> list[Row]:
     if asked.place is not None:
         place, place_id, *_ = asked.place
         wished, values = wished | {"place"}, values | {"place": _stored(place, db), "place_id": place_id}
-    statement = query_statements.search(asked.of, wished, asked.order_by, db.schema, db.dialect)
+    several = asked.filters.several(asked.of.merged)
+    statement = query_statements.search(asked.of, wished, asked.order_by, db.schema, db.dialect, several)
     names = [column.name for column in asked.of.columns]
     return [dict(zip(names, row, strict=True)) for row in await run(db, statement, values)]
 

@@ -1,7 +1,8 @@
 """The SQL of what is asked across sessions, for both dialects: pages by the key of their order, counts, and sums.
 
 A page begins behind a row, never after so many rows, so that the last page costs what the first one does. One text is
-compared by `=`, several by a list: only the first lets an index give the order too.
+compared by `=`, several by a list: only the first lets an index give the order too. Where each order has such an index,
+several are looked for one by one, and merged.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import lru_cache
 from jido_tortoise.database import Dialect
 from jido_tortoise.journal import Column
 from jido_tortoise.journal.statements import Statement, compiled, qualified, shown
-from jido_tortoise.recording.statements import ARTIFACT, EVENT_COLUMNS, EVENTS, RUN, SESSION
+from jido_tortoise.recording.statements import ARTIFACT, EVENT_COLUMNS, EVENTS, RUN, SESSION, frequent
 
 #: What counts as a number of tokens of one run: more is an accident, and would let SQLite's sums overflow.
 MOST_TOKENS = 10**12
@@ -50,6 +51,12 @@ class Searched:
     texts: Mapping[str, str]
     #: Conditions by filter, with the type of the value.
     others: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    #: The filter of texts that has an index for every order, but lets many rows pass.
+    merged: str | None = None
+    #: The filters that few rows pass.
+    narrow: frozenset[str] = frozenset()
+    #: The filters that few rows pass when all of them are given.
+    window: frozenset[str] = frozenset()
 
     def parameters(self) -> Iterable[Column]:
         """Answer what a statement may take."""
@@ -121,6 +128,9 @@ EVENT_ROWS = Searched(
         "after": ("bigint", "t.sequence_number > :after"),
         "upto": ("bigint", "t.sequence_number <= :upto"),
     },
+    merged="types",
+    narrow=frozenset({"session_ids", "run_ids", "correlation_id"}),
+    window=frozenset({"since", "until"}),
 )
 ARTIFACT_ROWS = Searched(
     table=ARTIFACT.table,
@@ -138,8 +148,19 @@ _FIRST = 500
 
 
 @lru_cache(maxsize=256)
-def search(of: Searched, wished: frozenset[str], order: str, schema: str | None, dialect: Dialect) -> Statement:
-    """Read the first rows, in this order, that pass all filters; with "place" those behind a place alone."""
+def search(
+    of: Searched, wished: frozenset[str], order: str, schema: str | None, dialect: Dialect, several: int = 0
+) -> Statement:
+    """Read the first rows, in this order, that pass all filters; with "place" those behind a place alone.
+
+    Args:
+        of: The table.
+        wished: The filters, by their names.
+        order: One of the table's.
+        schema: The PostgreSQL schema; None leaves it to the search path.
+        dialect: "sqlite" or "postgres".
+        several: How many texts are given of the table's `merged` filter, when they are a list.
+    """
     by = of.orders[order]
     column = by.by if "{" in by.by else f"t.{by.by}"
     way, behind = ("DESC", "<") if by.descending else ("ASC", ">")
@@ -149,6 +170,8 @@ def search(of: Searched, wished: frozenset[str], order: str, schema: str | None,
     columns = shown(of.columns, dialect, "t.")
     if "tags" in wished and dialect == "postgres":
         sql = _tagged(columns, passing, place, ordered)
+    elif several and not _is_narrow(of, wished):
+        sql = _merged(columns, of, f"{passing} AND {place}", ordered, dialect, several)
     else:
         sql = f"SELECT {columns} FROM {{schema}}{of.table} AS t WHERE {passing} AND {place} {ordered} LIMIT :limit"
     return _finished(sql, of, schema, dialect, by.type)
@@ -171,6 +194,22 @@ def _tagged(columns: str, passing: str, place: str, ordered: str) -> str:
     )
 
 
+def _merged(columns: str, of: Searched, where: str, ordered: str, dialect: Dialect, several: int) -> str:
+    """Look for each text of the merged filter by its index, in order, and merge what they find.
+
+    Neither database does that for a list: both would read all rows of these texts and sort them, or walk through the
+    rows of all others. SQLite gives each part of a UNION the order of the whole, PostgreSQL must be told.
+    """
+    name, page = f"{of.merged}_many", f"{ordered} LIMIT :limit"
+    part = f"SELECT t.* FROM {{schema}}{of.table} AS t WHERE {where}"
+    if dialect == "postgres":
+        part, nth = f"({part} {page})", f"(:{name})[%d + 1]"
+    else:
+        nth = f"json_extract(:{name}, '$[%d]')"
+    parts = (part.replace(_one_of(name, dialect), f"= {nth % at}") for at in range(several))
+    return f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) AS t {page}"
+
+
 @lru_cache(maxsize=256)
 def count(of: Searched, wished: frozenset[str], schema: str | None, dialect: Dialect) -> Statement:
     """Count the rows that pass all filters."""
@@ -179,14 +218,30 @@ def count(of: Searched, wished: frozenset[str], schema: str | None, dialect: Dia
 
 
 def _passing(of: Searched, wished: frozenset[str], dialect: Dialect) -> str:
-    conditions = []
+    conditions = {}
     for name, condition in of.texts.items():
         if name in wished:
-            conditions.append(condition.replace("{is}", f"= :{name}"))
+            conditions[name] = condition.replace("{is}", f"= :{name}")
         elif f"{name}_many" in wished:
-            conditions.append(condition.replace("{is}", _one_of(f"{name}_many", dialect)))
-    conditions += [condition for name, (_, condition) in of.others.items() if name in wished]
-    return " AND ".join(conditions) or "true"
+            conditions[name] = condition.replace("{is}", _one_of(f"{name}_many", dialect))
+    conditions |= {name: condition for name, (_, condition) in of.others.items() if name in wished}
+    for name in _not_sought(of, wished) & conditions.keys():
+        conditions[name] = frequent(conditions[name], dialect)
+    return " AND ".join(conditions.values()) or "true"
+
+
+def _not_sought(of: Searched, wished: frozenset[str]) -> frozenset[str]:
+    """Answer the filters that are only looked at, lest their index is taken in place of a better one."""
+    if of.merged is None:
+        return frozenset()
+    if _is_narrow(of, wished):
+        return frozenset({of.merged})
+    # A bound alone leaves most rows, which its index would have sorted where another one gives the order.
+    return frozenset(of.others) - (of.window if of.window <= wished else frozenset())
+
+
+def _is_narrow(of: Searched, wished: frozenset[str]) -> bool:
+    return any(name in wished or f"{name}_many" in wished for name in of.narrow)
 
 
 def _one_of(name: str, dialect: Dialect) -> str:

@@ -17,26 +17,26 @@ from jido_tortoise.schema.guards import (
 from jido_tortoise.schema.steps import Family, Guard, Step, all_of
 
 _STATE_1 = (
-    "eJztXFtv2zYU/iuCXpYBXlG4S9OtT07qth7SpIi9tWgQELR0bHGWKJekclmX/z5SF1s3C5LixXLCN/vwfJT8HYrk+Q7lH+bfxPYRA8tnNqHzFwPu"
-    "DZggM2wJ83fjh0mxB/JDlVvPMPFyWXRSDQJP3RCPuYdwjOAhZMoFi64ywy4HabKBW4wsBfGptNLAdZXRt6Sj6k728sXBwiDcWFD/hhr+zBAOGKtu"
-    "3xo2uCDANm6IcFQbYQYHzmWHL9Q1A0q+B4CEPwfZyGSPl1fSTKgNt8DV10tzAXemNF6aMRARW0EtBlj2jHD4e6Ut9Cm3siBEXam+lws0I+DaGTKj"
-    "LkM7EnfL0HbiYPY+9FQ/eoos3w08uvZe3glH3k3iLjlR1jlQYOoWUjQq4mLaE1P0w6VBsABWv9heG2yY4cAVKdqnaG0zETo7n6DxcIKQWSdQscny"
-    "qQoyoYKHv9/Dt8gFOheO/No/PLyPLrQmInJTV/xrcHHycXBxIL1+Vpf05ViJRtJZ3NSP2u7DTrDAUTdhFNdMZ4NYl/EsqhXzMa8r4hOXNfPrUb/P"
-    "1K+pjkd9A5rXCE1xLYrV3NSA39h9OzPH02dXXlEAFRFRDWjO4/RgrkX39E4A4uSfEq6PyXxERTnbGViOann3+zi05+omfvmt33/16qj/8tXrN4e/"
-    "Hh0dvnn5RvqGd1xsOqqIx/How+hsko2EMuRGuwPWggce4g7uH75uNOCLUD3H1Bv0XEjHOaApthZAm21KilDNejPWGcyKjE/gdsNUk4M9CbYryJ0M"
-    "v4azhsf5dzfN6cGnwdeQbu8ubjk9P/uQuKdicHJ6fpyj3gOB1e68ZKT7NljlxKdBOdZtYgnjX8MlfB+n+gr2/xifn1WznydakeNzMWdhL2EHoVHi"
-    "iYBVRHPTfiZjzUbknWwRxIMNs34GmQ9LDH2RfHhawZmMPg3Hk8Gnz5kIvRtMhqqln3k2EuvB61zUVp0YX0aTj4b6anw7PxvmA7nym3wz1T3hQPiI"
-    "+jcI22lOEnNiyoQ5FkJahDmL3EKYO7az3fcoK1FptkiJHcqg9gQ3mNmo0OL3/U2+xSav7+UtmMoV0I7ZVPdZFAKH1zL7MavFwsinV1cpBOXeXiac"
-    "OGBEXSiNELtuogLynnHjEMsxMAODUA5MqYWY2oly2DOmgTCoBDMjWKpRbrdRFfPqIQfpQS1ANPCm0uWqIDtm/ZNUsoBLyYslzb2UMukzBi4Wm+8h"
-    "5bxk/jWxI1uFm3rgucDeMm3c4K+1z51rn011jAfpF11bzB8hq8g8Dk2W2AxQb6Q6t8RmUsddFRC6FlRdQXgKFJes1vWl1xKwFmBbC7CNVRGtiPwv"
-    "iohWqLoVD2454GEkMzC1hDacoQpYPUG1nqDSWWHdBTmN0UtyzbJzPlOvX3jOIzXlGynvnm52EVCzWjVTHr26mpncCz9MMVMd5PWyrRypy2lhAouA"
-    "l52xky2seJou9t/YnhGvNvWQs2p1aufqlE6sH7P+nTxC9Q8bJAjNcT2OCV0GJcW2ihxihXhQAtGx1Xv3+YMfiKaRWEN0KLYZCmDML0sfNkdihdCB"
-    "0BrH042HCBiVTAe0ZJ6q0jeyOK1ttNY2hL8AigIuk7RGz0QOpx+L7Up/mUStSUk1i9Q11U7XVEFS2CbIaZw+mNblCGvp+FFyzoQy1Gp/V4rWK9p2"
-    "j1tLhNwulGhc710fb9jlpUG5eMwUav+ehYpAvDv/8/h0aHy+GJ6MxqM4KKvJLGzMsnwxHJzmD47ANWleLEyj9Fa69VbaBczlsjxt9GpqBqRn+1qz"
-    "fcyZTP6I23TrlMfq7VPXtk/dq0+Oo1qLWV2jTLx6deuUSWkxRLStVSad1K9Brgoa8bH+XI1QskFFXFYq9yi3lv8DSOolmqhGiZnqPlW90iXI3Zcg"
-    "0zGvy3cao0tjuvzYFY6LM0wDukvBeldWi3hdWulaxk0F3Dar/6YwOhrbLXThednEX1FgiQE6Dvq1/50HZy8Sx3SYszlKkzBnkTrMnQ6z/neH5xBl"
-    "rWo/sqrdWQluHL94adaS4lbevYaSHEpe8HyYNheeTwKmXiUAbDmJVvcTj/+T463hYRvS/7oRvVxABG/4asFGDa07h8ufm6bmYi5W46jZzFWA6umr"
-    "dVFuRljrOBSxOhAPeIkyoFAyC1UFYI3RxLcmXme8z2KTrDPeZxHmme+6/k3b0w9FtM58uxbtnSZf9/8Bk8spKw=="
+    "eJztXF1v2zYU/SuCXtYBXlG4S9OtT07qth7SpEi8tWhRELR0bXGWKJek8rGu/32kPmxRkgVJ8WIl4VtyeQ8lnyNTvOdK/m7/TdwQMXBC5hK6eDri"
+    "wYgJMseOsH+3vtsUByD/qEsbWDZercpJakDgmR/jMQ8QThE8hsy4YMlR5tjnIEMucIeRlSAhlVEa+b4Kho5MVNPJWT56WFiEW0saXlErnFvCA2s9"
+    "7SvLBR8EuNYVEZ4aI8ziwLmc8Kk6ZkTJtwiQCBcgB5mc8ctXGSbUhWvg6t8v9hJubBn8YqdARFwFdRhgOTPC8eeVsTinOsqiGPVVzb1aojkB39XI"
+    "TKaM40jcrOLYsYfZmzhTfegZckI/Cugme3UjPHk2WbrkREUXQIGpU8jRqIhLac9CyQeXAcEiWH9idxNwYY4jX+Ron6FNzEbo9GyKLsZThOwmQqUh"
+    "J6RKZEIFjz9/gK+RD3QhPPnv8ODgR3KgDRFJmjriX6Pz43ej8ycy62d1yFBeK8mVdJoODZOxH/EkWOBkmljFDdO6iE0Z11GdmE95XROfpWyY31z1"
+    "95n6DdXpVd+C5g3CUNyIYrU2teA3Td/NyvHw2ZVHFEBFQlQLmos4czE3ont2IwBx8k8F10dkMaGimm0NVqBanv19vLQX6iR++W04fP78cPjs+YuX"
+    "B78eHh68fPZS5sZnXB46rNHjaPJ2cjrVlVCBwtXugbPkUYC4h4cHL1pd8GWoWWOaXfRcyMQFoBl2lkDbbUrKUMN6O9YZzMuMT+F6y1JTgD0ItmvI"
+    "nY4/xatGwPk3P8/pk/ejTzHdwU06cnJ2+jZLz2lwfHJ2VKA+AIHV7rziSg9dcKqJz4MKrLvEEda/lk/4fVzqa9j/4+LstJ79ItGKnJCLBYtniSeI"
+    "gxJPBKwVLSz7WsWqK/JajggSwJZVX0MWZUmhT7M/HpY408n78cV09P6DptDr0XSsRobadyOLPnlRUG09ifVxMn1nqX+tz2en46KQ67zpZ1udE45E"
+    "iGh4hbCb5yQLZyFN5tQI6SCzjtyBzD3b2d53lZWpNF/mzA4VUHuCK8xcVBoJh+G23PJQMAyKEUzlHdBN2VTnWTYCx5ey+rHrzcIkZ9DUKQSV3t0m"
+    "nHpgJVMojxD7fuYC8oF15RHHszADi1AOTLmFmLqZcziwZpGwqAQzK1qpq9zt4ioW3UMOMoM6gGgUzGTK15LtqOdnpWQJl7MXK4YHOWcyZAx8LLaf"
+    "Qy55xcJL4iaxmrRtZ1WRotYGLnCw0garglsmM97p3r3Ttj7IrfyPvm0G7qAq0b4ObW7RGtBsxHp3i9ZKz301IPomqulAPASKK+7Wza3bCrAxcDsb"
+    "uK1dFeOo/C+OinG4+qUHdzwIMJIVnLqFtlyhSlizQHVeoPJVZdMbch5jbskN29bFSr9547qINJRvpbx/vtt5RO16101lDJp6bnIvfDvHTU1Q9Nt2"
+    "8khewUsTWES86hk9OcLKT+Ol+VvHNfNr2wyFqHGn9u5OmcL6Lvvn2Veo+cMKGcJw3IxjQldRRbOupoZYI25VQPTs7r3/+iGMRFslNhAjxS6lAMbC"
+    "qvJhuxJrhBHCeBwPVw8RMSqZjmjFOlXnb+g442109jZEuASKIi6LtFbfiQLOfC12a/1phVqblqqOND3VXvdUQVLYReQ8zjzY1meFjXV8JzVnRhnq"
+    "tL+rRJs72m4f15YIuV2o8Lje+CHessvLgwp6zBXq/n0XaoR4ffbn0cnY+nA+Pp5cTFJR1otZPKizfD4enRQfHIFL0r5ZmEeZrXTnrbQPmMvb8qzV"
+    "q60ayKz2jVb7lDNZ/BG/7dapiDXbp75tn/rXn7xIei12fY8yyxo07VNmrcUY0bVXmU3SvAe5bmikrwUUeoSSDSrStlJ1RnW0+hdEci/hJD1KzNT0"
+    "ue6VaUHuvwWZ17wp33mMaY2Z9mNfOC6vMC3orgSbXVkj4k1rpW8VNxVw3a7/m8MYNXbb6MKLqoW/psGSAowO5mcD9i7OvSgc8zLrNUobmXWkkbnX"
+    "Mptfh3gMKhtX+45d7d5acBfpi5d2IytunT1oacmh7AXP23lz8fNJwNSrBIAdL/PqfuLpb3q8sgLsQv5XO5KXC4jgLV8t2Oqh9efh8sfmqfmYi/V1"
+    "1G7lKkHN8tW5KTcnrLMOZawR4hYvUUYUKlahOgE2GEN8Z+JNxfsoNsmm4n0UMs9D3w+vuj79UEabyrdvau+1+PrxH9w1PS4="
 )
 
 _SESSIONS_INDEXES = (
@@ -67,6 +67,8 @@ _EVENTS_INDEXES = (
     ' ON {schema}"asm_events" ("correlation_id", "sequence_number", "id")',
     'CREATE INDEX IF NOT EXISTS "idx_asm_events_provide_56e24c"'
     ' ON {schema}"asm_events" ("provider", "sequence_number", "id")',
+    'CREATE INDEX IF NOT EXISTS "idx_asm_events_type_acd02a" ON {schema}"asm_events" ("type", "sequence_number", "id")',
+    'CREATE INDEX IF NOT EXISTS "idx_asm_events_type_0493fd" ON {schema}"asm_events" ("type", "timestamp", "id")',
     'CREATE INDEX IF NOT EXISTS "idx_asm_events_timesta_f3ead5" ON {schema}"asm_events" ("timestamp", "id")',
     'CREATE INDEX IF NOT EXISTS "idx_asm_events_sequenc_b7b94d" ON {schema}"asm_events" ("sequence_number", "id")',
 )

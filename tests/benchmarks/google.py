@@ -14,7 +14,7 @@ from tests.benchmarks.places import Place, on_disk
 from tests.benchmarks.samples import message
 
 #: The session that everything here is about, but for its id.
-OWNER = {"app_name": "bench", "user_id": "mia_li_3668"}
+OWNER: dict[str, Any] = {"app_name": "bench", "user_id": "mia_li_3668"}
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from jido_tortoise.schema import ddl
 from tests.benchmarks.measure import Call, Line, Prepared, Samples, compared, counted, interleaved
 from tests.benchmarks.places import Place, sqlite
 from tests.benchmarks.setting import Size
-from tests.many_records import store_many
+from tests.many_records import LATE, store_many
 
 _SESSIONS, _EVENTS = 100_000, 50
 #: How much smaller the small tables are.
@@ -90,6 +90,8 @@ async def _asked(query: QueryAPI, sessions: int, named: str) -> dict[str, Call |
         f"{named} runs by provider": lambda: query.search_runs(provider="provider-7", limit=5),
         f"{named} events": lambda: query.search_events(),
         f"{named} events, half way": lambda: query.search_events(order_by="timestamp_asc", cursor=middle[1]),
+        f"{named} events by type": lambda: query.search_events(types=LATE, order_by="timestamp_asc"),
+        f"{named} events by several types": lambda: query.search_events(types=[LATE, "run_failed", "error_occurred"]),
         f"{named} events of a session": lambda: query.search_events(session_ids="ses_3", types="message_streamed"),
     }
 

@@ -42,7 +42,7 @@ _PROMISED = [
     ("1,000 tokens streamed, statements", "SQLite FULL", 1),
     ("1,000 tokens streamed, acknowledged and not stored", "PostgreSQL", 1),
     ("1,000 tokens streamed, acknowledged and not stored", "SQLite FULL", 1),
-    ("search page of", "PostgreSQL", 8),
+    ("search page of", "PostgreSQL", 10),
     ("search page, tables read whole", "PostgreSQL", 1),
     ("usage of", "PostgreSQL", 1),
     ("usage of", "SQLite FULL", 1),

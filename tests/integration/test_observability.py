@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from tortoise.transactions import in_transaction
 
-from jido_tortoise import telemetry
+from jido_tortoise import adk, telemetry
+from jido_tortoise.adk import AdkSessionStore
 from jido_tortoise.agents.agent import Agent
 from jido_tortoise.agents.memory import InMemoryStorage
 from jido_tortoise.agents.persist import hibernate, thaw
@@ -16,7 +17,7 @@ from jido_tortoise.agents.storage import ThreadWrite
 from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise.errors import ConflictError
 from jido_tortoise.telemetry import Event
-from tests.conftest import opened
+from tests.conftest import Database, opened
 
 SECRET = "the-secret-of-the-payload"
 NOTE = {"kind": "note", "payload": {"text": SECRET}}
@@ -52,12 +53,29 @@ CALLS: dict[str, Any] = {
 }
 
 
+#: What the end of each of them says, of those that find something out.
+SAID: dict[str, dict[str, int]] = {
+    "put_checkpoint": {"version": 1},
+    "get_checkpoint": {"version": 1},
+    "append_thread": {"rev": 2, "count": 2},
+    "load_thread": {"rev": 2, "count": 2},
+    "get_thread_head": {"rev": 2},
+    "read_thread": {"rev": 2, "count": 2},
+    "trim_thread": {"count": 1},
+    "copy_thread": {"rev": 2},
+    "save": {"rev": 3, "version": 2},
+    "fetch": {"rev": 3, "version": 2},
+    "list_checkpoints": {"count": 1},
+    "count_checkpoints": {"count": 1},
+}
+
+
 async def _read(storage: Any) -> None:
     await storage.read_thread("t", await storage.get_thread_head("t"))
 
 
 async def test_every_operation_is_told(storage: Any) -> None:
-    """Each call is told once as it starts and once as it ends, with a duration; no fact quotes a payload."""
+    """Each call is told once as it starts and once as it ends, with duration and findings; no fact quotes a payload."""
     for name, call in CALLS.items():
         events: list[Event] = []
         with telemetry.add_hook(events.append):
@@ -65,6 +83,7 @@ async def test_every_operation_is_told(storage: Any) -> None:
         mine = [event for event in events if event.name == name]
         assert [event.phase for event in mine] == ["start", "stop"], name
         assert mine[1].duration is not None
+        assert mine[1].facts.items() >= SAID.get(name, {}).items(), name
         assert SECRET not in repr(events)
 
 
@@ -118,3 +137,35 @@ async def test_success_inside_the_hosts_transaction_is_provisional(pg_url: str) 
             await hibernate(TortoiseStorage(), Seen("b"))
         ends = [event.facts["provisional"] for event in events if (event.name, event.phase) == ("hibernate", "stop")]
         assert ends == [True, False]
+
+
+ADK_CALLS: dict[str, tuple[Any, dict[str, int]]] = {
+    "adk_create": (lambda s: s.create(**WHO, state={"k": SECRET, "app:k": SECRET}), {}),
+    "adk_append_event": (lambda s: _append(s), {"rev": 1}),
+    "adk_get": (lambda s: s.get(**WHO), {"rev": 1, "count": 1}),
+    "adk_list": (lambda s: s.list(app_name="shop"), {"count": 1}),
+    "adk_page_sessions": (lambda s: s.page_sessions(app_name="shop"), {"count": 1}),
+    "adk_get_user_state": (lambda s: s.get_user_state(app_name="shop", user_id="ann"), {}),
+    "adk_copy": (lambda s: s.copy(**WHO, new_session_id="copy"), {"rev": 1, "count": 1}),
+    "adk_delete_invocation": (lambda s: s.delete_invocation(**WHO, invocation_id="i"), {"count": 1}),
+    "adk_prune": (lambda s: s.prune(app_name="shop", keep_sessions=1), {"sessions": 1}),
+    "adk_delete": (lambda s: s.delete(**WHO), {}),
+}
+WHO = {"app_name": "shop", "user_id": "ann", "session_id": "s"}
+
+
+async def _append(store: AdkSessionStore) -> None:
+    said = adk.Event(invocation_id="i", content=adk.Content("user", [adk.Part(SECRET)]))
+    await store.append_event(await store.get(**WHO), said)
+
+
+async def test_every_operation_on_an_adk_session_is_told(adk_db: Database) -> None:
+    """With what it has found out, and without what was said and what the state holds."""
+    for name, (call, said) in ADK_CALLS.items():
+        events: list[Event] = []
+        with telemetry.add_hook(events.append):
+            await call(AdkSessionStore())
+        mine = [event for event in events if event.name == name]
+        assert [event.phase for event in mine] == ["start", "stop"], name
+        assert mine[1].facts.items() >= said.items(), name
+        assert SECRET not in repr(events)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any
 
 from jido_tortoise.journal.statements import Statement
-from jido_tortoise.recording import QueryAPI, SessionStore, query_statements
+from jido_tortoise.recording import QueryAPI, SessionStore, care_statements, query_statements, statements
 from jido_tortoise.recording.filters import Filters
 from jido_tortoise.recording.query_statements import EVENT_ROWS, RUNS, SESSIONS, Searched
 from tests.conftest import Database, opened
 from tests.integration.recorded import store_them
-from tests.many_records import RARE, store_many
+from tests.many_records import LATE, RARE, store_many
 
 MOMENT = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
 
@@ -25,7 +26,8 @@ def asked(
     """Give the statement of a page, and its values; with a place, of a later one."""
     values = filters.values(dialect) | {"limit": 51, "place": place, "place_id": "x"}
     wished = filters.wished | ({"place"} if place is not None else set())
-    return query_statements.search(of, frozenset(wished), order, None, dialect), values
+    several = filters.several(of.merged)
+    return query_statements.search(of, frozenset(wished), order, None, dialect, several), values
 
 
 def pages(dialect: str) -> dict[str, tuple[Statement, dict[str, Any]]]:
@@ -35,6 +37,9 @@ def pages(dialect: str) -> dict[str, tuple[Statement, dict[str, Any]]]:
     of_agent = Filters().flag("live", True).texts("agent_id", "agent-7")
     one = Filters().texts("session_ids", "ses_7")
     typed = Filters().texts("session_ids", "ses_7").texts("types", "error_occurred")
+    rare = Filters().texts("types", LATE)
+    some = Filters().texts("types", ["error_occurred", "run_failed", LATE])
+    in_run = Filters().texts("run_ids", "run_7").texts("types", "message_streamed")
     asking = [
         ("idx_asm_session_updated", SESSIONS, live, "updated_at_desc", None),
         ("idx_asm_session_updated later", SESSIONS, live, "updated_at_desc", moment),
@@ -51,7 +56,13 @@ def pages(dialect: str) -> dict[str, tuple[Statement, dict[str, Any]]]:
         ("asm_events_session typed", EVENT_ROWS, typed, "sequence_asc", None),
         ("idx_asm_events_run_id", EVENT_ROWS, Filters().texts("run_ids", "run_7"), "sequence_asc", 1),
         ("idx_asm_events_correla", EVENT_ROWS, Filters().texts("correlation_id", "request-9"), "sequence_asc", None),
+        ("idx_asm_events_run_id typed", EVENT_ROWS, in_run, "sequence_asc", None),
     ]
+    for types, filters in {"rare": rare, "some": some}.items():
+        for order, place in {"sequence_asc": 2, "sequence_desc": 2, "timestamp_asc": moment}.items():
+            asking.append((f"idx_asm_events_type {types} {order}", EVENT_ROWS, filters, order, None))
+            asking.append((f"idx_asm_events_type {types} {order} later", EVENT_ROWS, filters, order, place))
+        asking.append((f"idx_asm_events_type {types} back", EVENT_ROWS, filters, "timestamp_desc", moment))
     return {name: asked(of, filters, order, dialect, place) for name, of, filters, order, place in asking}
 
 
@@ -129,9 +140,53 @@ async def test_w27_every_page_has_its_index_on_sqlite(sqlite_url: str) -> None:
                 found = await raw.execute_fetchall(f"EXPLAIN QUERY PLAN {statement.sql}", values)
             plan = [row[3] for row in found]
             index = names.get(name.split()[0], name.split()[0])
-            assert index in plan[0], (name, plan)
+            reads = [step for step in plan if step.startswith(("SEARCH t ", "SCAN t "))]
+            assert reads, (name, plan)
+            assert all(index in step for step in reads), (name, plan)
             assert not any("SCAN" in step and "INDEX" not in step for step in plan), (name, plan)
-            assert not any("TEMP B-TREE FOR ORDER BY" in step for step in plan), (name, plan)
+            assert not any("TEMP B-TREE" in step for step in plan), (name, plan)
+
+
+def of_types() -> list[tuple[str, Statement]]:
+    """Give what looks for events of some types on SQLite, with what must find them instead of the index on types."""
+    found = [("(session_id", care_statements.prunable_events("these", None, "sqlite"))]
+    for given in (["type", "since"], ["types", "since"], ["type", "since", "limit"]):
+        found.append(("(session_id", statements.events(frozenset(given), None, "sqlite")))
+    ways = [("(session_id", "session_ids"), ("(run_id", "run_ids"), ("(correlation_id", "correlation_id")]
+    ways = [(index, f"{name}{many}") for index, name in ways for many in ("", "_many")]
+    spans = [[], ["since"], ["since", "until"], ["after"]]
+    for (index, name), types, order, more in product(ways, ["types", "types_many"], EVENT_ROWS.orders, spans):
+        several = 2 if types == "types_many" else 0
+        wished = frozenset([name, types, *more])
+        found.append((index, query_statements.search(EVENT_ROWS, wished, order, None, "sqlite", several)))
+    return found
+
+
+def in_order_of_types() -> list[tuple[str, Statement]]:
+    """Give what must read in order on SQLite, whatever it is asked for: sorting takes more than a few rows."""
+    asking = [("sequence_asc", "since"), ("sequence_desc", "until"), ("timestamp_asc", "after")]
+    return [
+        ("idx_asm_events_timesta", care_statements.oldest_of_all("these", None, "sqlite")),
+        *(
+            ("(type", query_statements.search(EVENT_ROWS, frozenset(["types", more]), order, None, "sqlite"))
+            for order, more in asking
+        ),
+    ]
+
+
+async def test_what_few_events_have_is_sought_rather_than_their_type_on_sqlite(sqlite_url: str) -> None:
+    """SQLite takes all indexes for equally good: by that on types it would read events of all sessions (W27)."""
+    ordered = in_order_of_types()
+    async with opened(sqlite_url, backend="sqlite-file", families=("recording",)) as database:
+        for index, statement in [*of_types(), *ordered]:
+            values = dict.fromkeys(re.findall(r":(\w+)", statement.sql), "[]")
+            async with database.client.acquire_connection() as raw:
+                found = await raw.execute_fetchall(f"EXPLAIN QUERY PLAN {statement.sql}", values)
+            plan = [row[3] for row in found]
+            (events,) = [step for step in plan if re.match("SEARCH (t|e|asm_events) ", step)]
+            assert index in events, (statement.sql, plan)
+            if (index, statement) in ordered:
+                assert not any("TEMP B-TREE" in step for step in plan), (statement.sql, plan)
 
 
 async def test_w25_each_call_is_one_statement(pg_url: str) -> None:

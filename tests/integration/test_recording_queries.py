@@ -401,6 +401,29 @@ async def test_events_by_every_filter(query: QueryAPI) -> None:
     assert first == replace(events()[0], sequence_number=1)
 
 
+async def test_several_types_are_merged_in_order(query: QueryAPI) -> None:
+    """In pages of two, in every order: each event once, though each type is looked for by itself (W27)."""
+    types = ["message_sent", "run_completed", "error_occurred", "session_created", "run_timeout", "message_sent"]
+    found = [replace(event, sequence_number=NUMBERS[event.id]) for event in events()]
+    keys: dict[str, Callable[[Event], Any]] = {
+        "sequence": lambda event: (event.sequence_number, event.id),
+        "timestamp": lambda event: (event.timestamp, event.id),
+    }
+    wanted: list[tuple[dict[str, Any], str]] = [
+        ({}, "134567"),
+        ({"since": at(3), "until": at(66)}, "3456"),
+        ({"providers": ["claude", "codex"]}, "17"),
+        ({"session_ids": ["s0", "s4"]}, "1347"),
+        ({"after": 1, "since": at(3)}, "346"),
+    ]
+    for filters, numbers in wanted:
+        for by, key in keys.items():
+            expected = ids(sorted((event for event in found if event.id[1] in numbers), key=key))
+            for order, ordered in ((f"{by}_asc", expected), (f"{by}_desc", expected[::-1])):
+                pages = await walked(query.search_events, "events", types=types, order_by=order, **filters)
+                assert pages == ordered, (filters, order)
+
+
 async def test_a_malformed_row_is_named_and_can_be_passed_over(query: QueryAPI, recording_db: Database) -> None:
     """The rows beside it stay readable, also for filters and sums that look into JSON."""
     broken = "'[1'" if recording_db.dialect == "sqlite" else "'7'"

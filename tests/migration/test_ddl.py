@@ -20,8 +20,8 @@ FROZEN = {
     ("agents", "postgres", 1): "eeb41c346d4bad4b",
     ("adk", "sqlite", 1): "ad2fbdf15a309bb9",
     ("adk", "postgres", 1): "0f7d73f093e23b0f",
-    ("recording", "sqlite", 1): "ec282048a6d67b58",
-    ("recording", "postgres", 1): "e3db0e3ab19d5a9c",
+    ("recording", "sqlite", 1): "ad55bcd56fa64983",
+    ("recording", "postgres", 1): "7d116a01ef5d8d1c",
 }
 
 OURS = {"jido_checkpoints", "jido_threads", "jido_thread_entries"}

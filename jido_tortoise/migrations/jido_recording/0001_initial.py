@@ -113,6 +113,8 @@ class Migration(migrations.Migration):
                     ("run_id", "sequence_number", "id"),
                     ("correlation_id", "sequence_number", "id"),
                     ("provider", "sequence_number", "id"),
+                    ("type", "sequence_number", "id"),
+                    ("type", "timestamp", "id"),
                     ("timestamp", "id"),
                     ("sequence_number", "id"),
                 ],
