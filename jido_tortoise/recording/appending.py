@@ -13,6 +13,7 @@ from jido_tortoise.recording import listening, reading, rows, statements
 from jido_tortoise.recording.entities import Event
 from jido_tortoise.recording.rows import Row
 from jido_tortoise.recording.statements import EVENTS
+from jido_tortoise.recording.statuses import EVENT_TYPES
 
 #: How often an append is tried again when others were at work between its statements.
 _LOOKS = 4
@@ -22,6 +23,8 @@ async def append(db: Db, session_id: str, wanted: list[Row], notify: bool) -> di
     """Append a session's rows; answer by id the new number, or the event that was stored before."""
     stored: dict[str, Event | int] = {}
     looks = _LOOKS
+    if not EVENT_TYPES.issuperset([row["type"] for row in wanted]):
+        await _refuse_unknown(db, wanted)
     while wanted:
         try:
             return stored | await _append_new(db, session_id, wanted, notify)
@@ -50,6 +53,17 @@ async def _append_new(db: Db, session_id: str, wanted: list[Row], notify: bool) 
     written = await journal.append(db, EVENTS, request, None, followers)
     first = written.counter - len(wanted) + 1
     return {row["id"]: first + at for at, row in enumerate(wanted)}
+
+
+async def _refuse_unknown(db: Db, wanted: list[Row]) -> None:
+    """Refuse types that there are not, but of events of a newer version that are stored and only repeated."""
+    found = await reading.all_of(
+        db, statements.events_by_id(db.schema, db.dialect), {"ids": [row["id"] for row in wanted]}
+    )
+    there = {rows.named_event(row[0], row[1:])["id"] for row in found}
+    for row in wanted:
+        if row["id"] not in there:
+            rows.refuse_unknown(row)
 
 
 def _stored(session_id: str, found: Sequence[Sequence[Any]], wanted: list[Row]) -> list[tuple[Event, Row]]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, cast
 
-from jido_tortoise import checks
+from jido_tortoise import checks, times
 from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.recording.entities import Session
 from jido_tortoise.recording.port import SessionStoreLike
@@ -25,13 +25,22 @@ PROVIDER_SESSIONS = "provider_sessions"
 _PAGE = 1000
 
 
-def check(continuation: object, options: Mapping[str, Any] | None) -> None:
-    """Refuse what is no continuation: `True` too, which does not say how."""
+def check(continuation: object, options: Any) -> None:
+    """Refuse what is no continuation: `True` too, which does not say how.
+
+    Raises:
+        InvalidInputError: `path` says what is none.
+    """
     if continuation is True or continuation not in (False, "auto", "replay", "native"):
         raise InvalidInputError.at("continuation", "False, 'auto', 'replay' or 'native'", continuation)
-    unknown = set(options or {}) - _OPTIONS
-    if unknown:
-        raise InvalidInputError.at("continuation_opts", f"some of {', '.join(sorted(_OPTIONS))}", sorted(unknown))
+    if not isinstance(options, Mapping) or not _OPTIONS.issuperset(options):
+        raise InvalidInputError.at("continuation_opts", f"a dict of some of {', '.join(sorted(_OPTIONS))}", options)
+    for name, value in options.items():
+        path = f"continuation_opts.{name}"
+        if name == "since" and value is not None:
+            times.check_moment(value, path)
+        elif value is not None:
+            checks.whole(value, path, least=1 if name.startswith("max_") else 0)
 
 
 def provider_session(session: Session, provider: object) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 from jido_tortoise.errors import JidoError, RunStoppedError
 from jido_tortoise.recording.making import EventMaker
 from jido_tortoise.recording.providers.base import Said
+from jido_tortoise.recording.redaction import Redactor
 
 #: Characters of an error's message that are kept.
 _MOST = 2000
@@ -37,8 +38,8 @@ def ending_of(error: BaseException, maker: EventMaker) -> Ending:
     if isinstance(error, asyncio.CancelledError):
         return Ending("cancelled", "run_cancelled", {"reason": "the task was cancelled"})
     if isinstance(error, RunStoppedError):
-        return _stopped(error)
-    known = error_map(error)
+        return _stopped(error, maker.redactor)
+    known = error_map(error, maker.redactor)
     data = {"error_code": known["code"], "error_message": known["message"]}
     if known["code"] == "run_timeout":
         return Ending("timeout", "run_timeout", data, known)
@@ -46,7 +47,7 @@ def ending_of(error: BaseException, maker: EventMaker) -> Ending:
     return Ending("failed", "run_failed", {**data, **details}, known)
 
 
-def _stopped(error: RunStoppedError) -> Ending:
+def _stopped(error: RunStoppedError, redactor: Redactor | None) -> Ending:
     if error.reason == "tool_approval_requested":
         violation = error.facts["violation"]
         asked = {"tool_name": violation.details.get("tool_name", ""), "policy_name": violation.policy}
@@ -54,11 +55,11 @@ def _stopped(error: RunStoppedError) -> Ending:
         return Ending("cancelled", "run_cancelled", {"reason": error.reason}, before=before)
     if error.reason == "run_cancelled":
         return Ending("cancelled", "run_cancelled", {"reason": error.facts.get("why") or error.reason})
-    known = error_map(error)
+    known = error_map(error, redactor)
     return Ending("failed", "run_failed", {"error_code": known["code"], "error_message": known["message"]}, known)
 
 
-def session_ending(error: BaseException | None) -> tuple[str, Said]:
+def session_ending(error: BaseException | None, redactor: Redactor | None) -> tuple[str, Said]:
     """Answer the status, and the event, of a session that is to end as its only run did: by this error, or without."""
     if error is None:
         return "completed", Said("session_completed", {})
@@ -67,19 +68,23 @@ def session_ending(error: BaseException | None) -> tuple[str, Said]:
         return "paused", Said("session_paused", {"reason": reason})
     if reason == "run_cancelled" or isinstance(error, asyncio.CancelledError):
         return "cancelled", Said("session_cancelled", {"reason": "run_cancelled"})
-    return "failed", Said("session_failed", failure(error))
+    return "failed", Said("session_failed", failure(error, redactor))
 
 
-def failure(error: BaseException) -> dict[str, Any]:
+def failure(error: BaseException, redactor: Redactor | None) -> dict[str, Any]:
     """Answer what the event of a session tells of the error that has ended it."""
-    known = error_map(error)
+    known = error_map(error, redactor)
     return {"error_code": known.pop("code"), "error_message": known.pop("message"), **known}
 
 
-def error_map(error: BaseException) -> dict[str, Any]:
-    """Answer what is recorded of an error: its code, its message, and what the provider said of it."""
+def error_map(error: BaseException, redactor: Redactor | None) -> dict[str, Any]:
+    """Answer what is recorded of an error: its code, its message, and what the provider said of it.
+
+    The message loses its secrets before it is cut: nobody would know the first half of one for what it is.
+    """
     code = error.reason if isinstance(error, JidoError) else type(error).__name__
-    known: dict[str, Any] = {"code": code, "message": str(error)[:_MOST]}
+    message = str(error) if redactor is None else redactor.text(str(error)).value
+    known: dict[str, Any] = {"code": code, "message": message[:_MOST]}
     if isinstance(error, JidoError):
         for name in ("provider_error", "status", "request_id"):
             if error.facts.get(name) is not None:

@@ -226,7 +226,9 @@ class Execution:
             events = self.maker.event(said)
         except InvalidInputError as error:
             good = False
-            events = self.maker.one("error_occurred", {"error_message": f"an event was rejected: {error}"})
+            # Not what stood there: a secret that is cut in half is not known for one.
+            why = f"{error.facts.get('path')}: expected {error.facts.get('expected')}"
+            events = self.maker.one("error_occurred", {"error_message": f"an event was rejected: {why}"})
         else:
             self._usage.add(said.type, said.data)
         for event in events:
@@ -390,7 +392,7 @@ class Execution:
         """Answer the session as it ends with the run, and what tells of it; as it is, when it is not to or cannot."""
         if not self.wishes.ends_session:
             return session, ()
-        status, said = session_ending(error)
+        status, said = session_ending(error, self.settings.redactor)
         try:
             ended = session.with_status(status)
         except InvalidTransitionError:

@@ -84,7 +84,7 @@ class FileArtifactStore:
         """
         path = self.path(key)
         try:
-            file = await _in_thread(lambda: path.open("rb"))
+            file = await _in_thread(lambda: path.open("rb"), may_be_missing=True)
         except FileNotFoundError as error:
             raise missing_content(key) from error
         try:
@@ -101,7 +101,7 @@ class FileArtifactStore:
         """Answer how many bytes the content has; None when there is none."""
         path = self.path(key)
         try:
-            return (await _in_thread(path.stat)).st_size
+            return (await _in_thread(path.stat, may_be_missing=True)).st_size
         except FileNotFoundError:
             return None
 
@@ -111,13 +111,13 @@ class FileArtifactStore:
         await _in_thread(lambda: path.unlink(missing_ok=True))
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
+async def _in_thread(work: Callable[[], T], *, may_be_missing: bool = False) -> T:
     # Waited for also when cancelled: the file must not be closed under what still writes to it.
     try:
         return await to_the_end(asyncio.to_thread(work))
-    except FileNotFoundError:
-        raise
     except OSError as error:
+        if may_be_missing and isinstance(error, FileNotFoundError):
+            raise
         raise StorageError(f"the folder of artifacts: {error}", reason="io_error") from error
 
 

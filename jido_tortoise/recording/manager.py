@@ -15,13 +15,14 @@ from jido_tortoise import checks, seams, telemetry
 from jido_tortoise.database import to_the_end
 from jido_tortoise.errors import ConflictError, InvalidInputError, InvalidTransitionError, JidoError, RunStoppedError
 from jido_tortoise.recording import continuation as continuing
+from jido_tortoise.recording import port
 from jido_tortoise.recording.buffer import Buffering
 from jido_tortoise.recording.continuation import Continuation
 from jido_tortoise.recording.endings import failure, session_ending
 from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.execution import EventCallback, Execution, RunResult, Settings, Wishes, executing
 from jido_tortoise.recording.making import EventMaker, told_of, told_once
-from jido_tortoise.recording.policies import Policy
+from jido_tortoise.recording.policies import Policy, check_policies
 from jido_tortoise.recording.port import OnCorrupt, SessionStoreLike
 from jido_tortoise.recording.pricing import LIST_PRICES, Pricing
 from jido_tortoise.recording.providers.base import Provider, Request, Said, name_of
@@ -51,10 +52,25 @@ class _Plan:
     correlation_id: str | None = None
     time_limit: float | None = None
 
+    def __post_init__(self) -> None:
+        # Kept, since what was given may be an iterator: it is looked at more than once.
+        object.__setattr__(self, "policies", check_policies(self.policies))
+        for name in ("required_capabilities", "optional_capabilities"):
+            object.__setattr__(self, name, port.texts(getattr(self, name), name) or ())
+
     def check(self, provider: Provider) -> None:
-        """Refuse what cannot be wished of this provider."""
+        """Refuse what cannot be wished, or not of this provider, before anything is written."""
+        if not callable(provider):
+            raise InvalidInputError.at("provider", "an asynchronous generator of Said and Answer", provider)
         continuing.check(self.continuation, self.continuation_opts)
+        continuing.said_now(self.given)
         _check_capabilities(provider, self.required_capabilities)
+        if self.event_callback is not None and not callable(self.event_callback):
+            raise InvalidInputError.at("event_callback", "a function of an event, or None", self.event_callback)
+        if self.options is not None and not isinstance(self.options, Mapping):
+            raise InvalidInputError.at("options", "a dict, or None", self.options)
+        if self.correlation_id is not None:
+            checks.text(self.correlation_id, "correlation_id")
         if self.time_limit is not None:
             checks.seconds(self.time_limit, "time_limit")
 
@@ -69,6 +85,9 @@ class SessionManager:
         policies: Of all runs, beside their own.
         buffering: When streamed events are written.
         lease: Seconds after which a run whose process gave no sign of life may be recovered.
+
+    Raises:
+        InvalidInputError: One of them is not what it must be; `path` says which.
     """
 
     def __init__(
@@ -82,12 +101,15 @@ class SessionManager:
         lease: float = LEASE,
     ) -> None:
         self.store: SessionStoreLike = resolve_store(store)
-        self._policies = tuple(policies)
+        self._policies = check_policies(policies)
+        for path, value, kind in (("redactor", redactor, Redactor), ("buffering", buffering, Buffering)):
+            if value is not None and not isinstance(value, kind):
+                raise InvalidInputError.at(path, f"a {kind.__name__}, or None", value)
         self._settings = Settings(
             store=self.store,
             holder=seams.new_id("mgr_"),
             redactor=redactor,
-            pricing=Pricing(pricing) if isinstance(pricing, Mapping) else pricing,
+            pricing=pricing if pricing is None or isinstance(pricing, Pricing) else Pricing(pricing),
             buffering=buffering or Buffering(),
             lease=checks.seconds(lease, "lease"),
         )
@@ -151,7 +173,9 @@ class SessionManager:
         fields: dict[str, Any] = {} if session_id is None else {"id": session_id}
         session = Session(
             agent_id=agent_id if agent_id is not None else name or "",
-            metadata=maker.map({**(metadata or {}), **({"provider": name} if name else {})}),
+            metadata=maker.map(
+                {**checks.string_map(metadata or {}, "session.metadata"), **({"provider": name} if name else {})}
+            ),
             context=maker.map(context or {}),
             tags=tags,
             parent_session_id=parent_session_id,
@@ -185,7 +209,7 @@ class SessionManager:
         """
         if isinstance(error, str):
             return await self._change(session_id, "failed", "session_failed", {"error_message": error})
-        return await self._change(session_id, "failed", "session_failed", failure(error))
+        return await self._change(session_id, "failed", "session_failed", failure(error, self._settings.redactor))
 
     async def cancel_session(self, session_id: str, *, reason: str | None = None) -> Session:
         """End a session as `cancelled`."""
@@ -297,7 +321,9 @@ class SessionManager:
         Raises:
             NotFoundError: `session_not_found`.
             InvalidTransitionError: The session is not active, or was deleted.
+            InvalidInputError: It can be asked of nobody; nothing was written.
         """
+        continuing.said_now(given)
         fields: dict[str, Any] = {} if run_id is None else {"id": run_id}
         run = self._new_run(session_id, given, metadata=self._maker(session_id).map(metadata or {}), **fields)
         with telemetry.operation("recording_start_run", session_id=session_id, run_id=run.id):
@@ -354,7 +380,7 @@ class SessionManager:
             given=given,
             event_callback=event_callback,
             continuation=continuation,
-            continuation_opts=continuation_opts or {},
+            continuation_opts={} if continuation_opts is None else continuation_opts,
             options=options,
             policies=policies,
             required_capabilities=required_capabilities,
@@ -432,6 +458,10 @@ class SessionManager:
             if run_id in executing.get():
                 return await self.store.get_run(run_id)
             await execution.over.wait()
+        return await self._cancelled(run_id, reason)
+
+    async def _cancelled(self, run_id: str, reason: str | None, *before: Said) -> Run:
+        """Cancel a run that nobody executes here, and tell of it, in one transaction."""
         for left in reversed(range(_ATTEMPTS)):
             stored = await self.store.get_run(run_id)
             run = stored.with_status("cancelled")
@@ -439,7 +469,8 @@ class SessionManager:
                 return run
             maker = self._maker(run.session_id, run_id=run_id, provider=run.provider, correlation_id=run_id)
             try:
-                events = told_once(maker.one("run_cancelled", _reason(reason)), stored)
+                made = [event for said in before for event in maker.event(said)]
+                events = told_once([*made, *maker.one("run_cancelled", _reason(reason))], stored)
                 session = await self.store.get_session(run.session_id)
                 return (await self.store.flush(session=session, run=run, events=events)).run or run
             except ConflictError:
@@ -448,11 +479,18 @@ class SessionManager:
         raise AssertionError("unreachable")
 
     async def cancel_for_approval(self, run_id: str, tool_name: str, *, policy_name: str) -> Run:
-        """Cancel a run because somebody must allow a tool first, and record that this was asked."""
+        """Cancel a run because somebody must allow a tool first, and record that this was asked.
+
+        Raises:
+            NotFoundError: `run_not_found`.
+            InvalidTransitionError: It has ended already; nothing was written.
+        """
+        asked = Said("tool_approval_requested", {"tool_name": tool_name, "policy_name": policy_name})
+        if run_id not in self._running:
+            return await self._cancelled(run_id, asked.type, asked)
         run = await self.store.get_run(run_id)
-        data = {"tool_name": tool_name, "policy_name": policy_name}
-        await self.record(run.session_id, "tool_approval_requested", data, run_id=run_id)
-        return await self.cancel_run(run_id, reason="tool_approval_requested")
+        await self.record_all(run.session_id, [asked], run_id=run_id)
+        return await self.cancel_run(run_id, reason=asked.type)
 
     async def recover_runs(self, *, on_corrupt: OnCorrupt | None = None) -> Sequence[Run]:
         """End the runs whose processes are gone as `failed` with the code `run_lost`; see `recovery.recover_runs`."""
@@ -492,7 +530,7 @@ class SessionManager:
         tags: Sequence[str] = (),
         **wishes: Any,
     ) -> RunResult:
-        """Make a session with one run, execute it, and end both.
+        """Make a session with one run, execute it, and end both; what cannot be asked is refused before.
 
         The session ends as the run does: completed, failed or cancelled; when a tool must be allowed first, it pauses.
         One that others have paused or ended meanwhile stays so.
@@ -510,10 +548,10 @@ class SessionManager:
             JidoError: As `execute_run` does.
         """
         plan = _Plan(given=given, **wishes)
+        plan.check(provider)
         fields = {"metadata": metadata, "context": context, "tags": tags}
         session, run = await self._begun_once(provider, agent_id, given, fields)
         try:
-            plan.check(provider)
             return await self._execute(plan, run, session, provider, ends_session=True)
         except BaseException as error:
             await to_the_end(self._end_by(session.id, error))
@@ -538,7 +576,7 @@ class SessionManager:
 
     async def _end_by(self, session_id: str, error: BaseException) -> None:
         """End a session that has not ended with its run."""
-        status, said = session_ending(error)
+        status, said = session_ending(error, self._settings.redactor)
         try:
             await self._change(session_id, status, said.type, said.data)
         except Exception as worse:

@@ -52,7 +52,7 @@ class InMemorySessionStore:
     Tables = _Tables
 
     def __init__(self, tables: _Tables | None = None) -> None:
-        self._tables = _Tables() if tables is None else tables
+        self._tables = _Tables() if tables is None else port.value_of(tables, _Tables, "tables")
 
     def __repr__(self) -> str:
         return f"InMemorySessionStore({len(self._tables.sessions)} sessions)"
@@ -89,6 +89,7 @@ class InMemorySessionStore:
         if tables.sessions.pop(session_id, None) is not None:
             for run_id in [run_id for run_id, run in tables.runs.items() if run["session_id"] == session_id]:
                 del tables.runs[run_id]
+                tables.leases.pop(run_id, None)
             for event in tables.events.pop(session_id):
                 del tables.by_id[event["id"]]
             self._ring(session_id)
@@ -261,6 +262,7 @@ class InMemorySessionStore:
         return [stored[event.id] for event in events]
 
     def _add(self, row: Row, undo: Undo) -> int:
+        rows.refuse_unknown(row)
         there = self._tables.events.get(row["session_id"])
         if there is None:
             raise rows.missing("session", row["session_id"])

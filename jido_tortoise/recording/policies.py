@@ -47,6 +47,21 @@ class Policy:
             object.__setattr__(self, name, _tools(getattr(self, name), f"policy.{name}"))
 
 
+def check_policies(policies: Any) -> tuple[Policy, ...]:
+    """Answer policies that are all such.
+
+    Raises:
+        InvalidInputError: `path` says which is none.
+    """
+    if isinstance(policies, str | Mapping) or not isinstance(policies, Iterable):
+        raise InvalidInputError.at("policies", "a list of Policy", policies)
+    given = tuple(policies)
+    for at, policy in enumerate(given):
+        if not isinstance(policy, Policy):
+            raise InvalidInputError.at(f"policies[{at}]", "a Policy", policy)
+    return given
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One thing that a run did and may not do."""

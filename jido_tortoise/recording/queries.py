@@ -230,7 +230,7 @@ class QueryAPI:
     async def get_usage(
         self,
         *,
-        by: Iterable[str] = ("provider", "model", "day"),
+        by: OneOrMany = ("provider", "model", "day"),
         session_id: OneOrMany | None = None,
         agent_id: OneOrMany | None = None,
         provider: OneOrMany | None = None,
@@ -252,7 +252,8 @@ class QueryAPI:
         Raises:
             InvalidInputError: `validation_error`; `path` says which argument.
         """
-        told_apart = frozenset(word_of(one, ("provider", "model", "day"), "by") for one in by)
+        words = [by] if isinstance(by, str) or not isinstance(by, Iterable) else by
+        told_apart = frozenset(word_of(one, ("provider", "model", "day"), "by") for one in words)
         pricing = _pricing(pricing_table)
         filters = _of_runs(session_id, agent_id, provider, since, until)
         groups = await self._groups(filters, by_day="day" in told_apart)

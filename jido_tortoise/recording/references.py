@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jido_tortoise.errors import InvalidStorageError
+from jido_tortoise.errors import InvalidInputError, InvalidStorageError
 from jido_tortoise.recording.store import SessionStore
 
 #: What a store must have, for us to use it as one.
@@ -21,11 +21,13 @@ def resolve_store(reference: Any = None) -> Any:
     Raises:
         InvalidStorageError: It is none of these; `expected` says what is.
     """
-    found = _meant(SessionStore() if reference is None else reference)
+    words = "a session store, its class, (class, connection alias), or something with a .store"
+    try:
+        found = _meant(SessionStore() if reference is None else reference)
+    except (TypeError, InvalidInputError) as error:  # the class takes no such arguments
+        raise InvalidStorageError.at("store", words, reference) from error
     if not _is_store(found):
-        raise InvalidStorageError.at(
-            "store", "a session store, its class, (class, connection alias), or something with a .store", reference
-        )
+        raise InvalidStorageError.at("store", words, reference)
     return found
 
 

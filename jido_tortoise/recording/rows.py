@@ -23,7 +23,7 @@ from jido_tortoise.journal import Column
 from jido_tortoise.recording.entities import Event, Run, Session, restored
 from jido_tortoise.recording.port import OnCorrupt
 from jido_tortoise.recording.statements import EVENT_COLUMNS, EVENTS, Kind
-from jido_tortoise.recording.statuses import RUN_STATUSES, SESSION_STATUSES, befores, check_transition
+from jido_tortoise.recording.statuses import EVENT_TYPES, RUN_STATUSES, SESSION_STATUSES, befores, check_transition
 
 V = TypeVar("V")
 Row = dict[str, Any]
@@ -252,6 +252,16 @@ def encode_events(events: Iterable[Event], dialect: Dialect) -> dict[str, Row]:
         row = encode(event, (*EVENTS.key, *EVENTS.row), f"events[{at}]", dialect)
         refuse_other(row, rows.setdefault(row["id"], row))
     return rows
+
+
+def refuse_unknown(row: Mapping[str, Any]) -> None:
+    """Refuse an event that is to be stored for the first time and has a type that there is not.
+
+    Raises:
+        InvalidRecordError: `invalid_event_type`.
+    """
+    if row["type"] not in EVENT_TYPES:
+        raise InvalidRecordError.at("event.type", "one of EVENT_TYPES", row["type"], reason="invalid_event_type")
 
 
 #: What makes an event what it is. Its time does not: who makes it once more, to repeat an append, has a later one.

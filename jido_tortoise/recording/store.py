@@ -53,7 +53,7 @@ class SessionStore:
         *,
         notify: bool = False,
     ) -> None:
-        self.connection = connection
+        self.connection = None if connection is None else checks.text(connection, "connection")
         self.schema = None if schema is None else checks.text(schema, "schema")
         self.timeout = timeout
         self.notify = notify

@@ -15,6 +15,9 @@ from jido_tortoise.recording.statuses import EVENT_TYPES
 #: Where the warnings stand in an event's metadata.
 WARNINGS = "_validation_warnings"
 
+#: Characters of an unknown type that are still told.
+_LONGEST = 80
+
 _Shape = Mapping[str, tuple[type, str]]
 _TEXT = (str, "a text")
 _COUNT = (int, "an int")
@@ -58,7 +61,9 @@ def resolved(event_type: object, data: Mapping[str, Any]) -> tuple[str, Mapping[
     if isinstance(event_type, str) and event_type in EVENT_TYPES:
         return str.__str__(event_type), data
     said = event_type if isinstance(event_type, str) else type(event_type).__name__
-    return "error_occurred", {"error_message": f"the provider sent an unknown type of event: {said[:80]}", **data}
+    if len(said) > _LONGEST:  # not cut: a secret that is cut in half is not known for one
+        said = f"a text of {len(said)} characters"
+    return "error_occurred", {"error_message": f"the provider sent an unknown type of event: {said}", **data}
 
 
 def with_warnings(event_type: str, data: Mapping[str, Any], metadata: Mapping[str, Any]) -> Mapping[str, Any]:

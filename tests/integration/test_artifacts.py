@@ -254,9 +254,9 @@ async def test_a_file_is_there_as_a_whole_or_not_at_all(files: FileArtifactStore
     assert await files.size("k") is None
     with pytest.raises(NotFoundError):
         await files.get("k")
-    file = FileArtifactStore(files.path("a_b"))
-    with pytest.raises(StorageError, match="the folder of artifacts"):
-        await file.put("k", b"x")
+    for folder in (files.path("a_b"), Path("/proc/there/is/none")):
+        with pytest.raises(StorageError, match="the folder of artifacts"):
+            await FileArtifactStore(folder).put("k", b"x")
 
 
 async def test_content_is_never_in_memory_as_a_whole(files: FileArtifactStore) -> None:

@@ -174,6 +174,7 @@ async def test_w13_a_newer_version_s_words(recording_db: Database, store: Sessio
     assert [s.id for s in await store.list_sessions(status="archived")] == ["s"]
     (found,) = await store.get_events("s", type="thought")
     assert (found.type, found.schema_version, found.timestamp) == ("thought", 9, NOW)
+    assert await store.append_event(found) == found
     saved = await store.save_session(session.changed(tags=["x"]))
     assert (saved.status, saved.revision) == ("archived", 2)
     with pytest.raises(InvalidInputError):

@@ -123,6 +123,27 @@ async def test_w6_without_an_answer_they_end_together_too(
     assert flushes[-1]["events"][-2:] == last
 
 
+#: What can be asked of nobody.
+_BAD: list[tuple[Any, dict[str, Any]]] = [
+    ({"messages": "hi"}, {}),
+    ({"messages": [5]}, {}),
+    ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, {}),
+    ("hi", {"metadata": 5}),
+    ("hi", {"continuation": True}),
+    ("hi", {"continuation_opts": [1]}),
+    ("hi", {"continuation": "auto", "continuation_opts": {"limit": "x"}}),
+    ("hi", {"continuation": "auto", "continuation_opts": {"max_chars": 0}}),
+    ("hi", {"continuation": "auto", "continuation_opts": {"since": "yesterday"}}),
+    ("hi", {"time_limit": -1}),
+    ("hi", {"required_capabilities": 5}),
+    ("hi", {"required_capabilities": ["magic"]}),
+    ("hi", {"policies": [5]}),
+    ("hi", {"event_callback": 5}),
+    ("hi", {"options": 5}),
+    ("hi", {"correlation_id": 5}),
+]
+
+
 async def test_bad_input_of_run_once_writes_nothing(recording_db: Database) -> None:
     """What cannot be asked is refused before there is a session."""
     manager = SessionManager()
@@ -130,6 +151,11 @@ async def test_bad_input_of_run_once_writes_nothing(recording_db: Database) -> N
         await manager.run_once(ScriptedProvider.saying("a"), 7)
     with pytest.raises(TypeError):
         await manager.run_once(ScriptedProvider.saying("a"), "hi", colour="red")
+    for given, wishes in _BAD:
+        with pytest.raises(InvalidInputError):
+            await manager.run_once(ScriptedProvider.saying("a"), given, **wishes)
+    with pytest.raises(InvalidInputError):
+        await manager.run_once(7, "hi", agent_id="a")  # type: ignore[arg-type]
     assert await manager.store.list_sessions() == []
 
 

@@ -46,6 +46,7 @@ from jido_tortoise_testing.leases import is_frame, is_plumbing
 from tests.conftest import Database, opened
 from tests.integration.llm_server import anthropic_answer, llm_server, openai_answer
 from tests.integration.test_costs import sent
+from tests.unit.test_redaction import SECRETS
 
 _SECRET = "ghp_" + "aBcDeFgHi" * 4
 _PRICES = {"scripted": {"default": {"input": "0.001", "output": "0.002"}}}
@@ -759,7 +760,7 @@ async def test_providers_that_break_the_rules(store: Any) -> None:
         yield _DONE
 
     able.capabilities = {"tools"}  # type: ignore[attr-defined]
-    wishes = {"required_capabilities": ["tools"], "optional_capabilities": ["tools", "vision"]}
+    wishes: dict[str, Any] = {"required_capabilities": ["tools"], "optional_capabilities": iter(["tools", "vision"])}
     result = await SessionManager(store).run_once(able, None, **wishes)
     assert result.events[0].data == {"provider": "able", "missing_capabilities": ["vision"]}
 
@@ -835,6 +836,81 @@ async def test_a_run_whose_lease_ran_out_is_recovered(store: Any) -> None:
     assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "token_usage_updated"]
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"policies": [5]}, {"redactor": 5}, {"pricing": 5}, {"buffering": 5}, {"lease": 0}], ids=str
+)
+def test_a_manager_is_refused_what_is_none(wrong: dict[str, Any]) -> None:
+    """When it is made, not when the first run needs it."""
+    with pytest.raises(InvalidInputError):
+        SessionManager(InMemorySessionStore(), **wrong)
+
+
+@_IN_MEMORY
+async def test_what_cannot_be_asked_is_no_run(store: Any) -> None:
+    """Nothing is stored of it; what is wrong with an execution leaves the run as it was."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    for wrong in ({"messages": [5]}, {"messages": 5}):
+        with pytest.raises(InvalidInputError):
+            await manager.start_run(session.id, wrong)
+    assert await store.list_runs(session.id) == []
+    run = await manager.start_run(session.id, "hi")
+    bad: list[dict[str, Any]] = [{"policies": [5]}, {"options": 5}, {"event_callback": 5}, {"given": {"messages": 5}}]
+    for wishes in bad:
+        with pytest.raises(InvalidInputError):
+            await manager.execute_run(run.id, ScriptedProvider([_DONE]), **wishes)
+    assert await store.get_run(run.id) == run
+
+
+async def test_an_approval_of_a_run_that_has_ended(store: Any) -> None:
+    """It is refused, and no event says that it was asked for; asked for twice, it is told once."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    done, open_ = await manager.start_run(session.id, "hi"), await manager.start_run(session.id, "hi")
+    await manager.execute_run(done.id, ScriptedProvider([_DONE]))
+    before = await store.get_latest_sequence(session.id)
+    with pytest.raises(InvalidTransitionError):
+        await manager.cancel_for_approval(done.id, "rm", policy_name="careful")
+    assert await store.get_latest_sequence(session.id) == before
+    for _ in "ab":
+        await manager.cancel_for_approval(open_.id, "rm", policy_name="careful")
+    assert _types(await store.get_events(session.id, after=before)) == ["tool_approval_requested", "run_cancelled"]
+
+
+@_IN_MEMORY
+@pytest.mark.parametrize("category", SECRETS)
+async def test_each_kind_of_secret_is_gone_everywhere(category: str, store: Any) -> None:
+    """Whole, in pieces, in refused events and cut errors: from rows, events, callbacks and telemetry."""
+    heard: list[Any] = []
+    text = f"key {SECRETS[category]} it is so"
+
+    def cut_at(most: int) -> str:
+        """Answer a text that would be cut within the secret."""
+        return "x" * (most - 4 - len(SECRETS[category]) * 3 // 4) + " " + text
+
+    said = [
+        *(Said("message_streamed", {"content": piece}) for piece in re.findall("(?s)..?.?", text)),
+        Said("message_received", {"content": text, "role": "assistant"}),
+        Said("tool_call_completed", {"tool_name": "env", "tool_output": {"out": [text]}}),
+        Said("message_received", cut_at(45)),  # type: ignore[arg-type]
+        Said(cut_at(80)),
+        Answer(output={"content": text}, metadata={"note": text}),
+    ]
+    manager = SessionManager(store, redactor=Redactor())
+    with telemetry.add_hook(heard.append):
+        wishes: dict[str, Any] = {"context": {"env": text}, "metadata": {"m": text}}
+        await manager.run_once(ScriptedProvider(said), text, event_callback=heard.append, **wishes)
+        with pytest.raises(ProviderError):
+            provider = ScriptedProvider([ProviderError(cut_at(2000), provider_error={"said": text})])
+            await manager.run_once(provider, text, event_callback=heard.append)
+    for session in await store.list_sessions():
+        heard += [session, *await store.list_runs(session.id), *await store.get_events(session.id)]
+    assert len(heard) > 50
+    assert max(re.findall("[0-9A-Za-z_]+", SECRETS[category]), key=len)[:8] not in repr(heard)
+
+
 async def test_what_may_be_given_as_a_store() -> None:
     """A store, its class, a tuple of class and connection, something that has one; anything else is refused (W10)."""
     store = SessionStore()
@@ -849,6 +925,7 @@ async def test_what_may_be_given_as_a_store() -> None:
     assert isinstance(SessionManager().store, SessionStore)
     assert isinstance(SessionManager(SessionStore).store, SessionStore)
     assert SessionManager((SessionStore, "other")).store.connection == "other"
-    for wrong in ("sqlite://", (1, 2), object()):
+    bad_arguments = ((SessionStore, 7), (SessionStore, {"colour": 1}), (InMemorySessionStore, "default"))
+    for wrong in ("sqlite://", (1, 2), object(), *bad_arguments):
         with pytest.raises(InvalidStorageError):
             SessionManager(wrong)

@@ -15,7 +15,7 @@ from jido_tortoise.recording.redaction import Redactor
 from jido_tortoise.recording.secrets import DEFAULT_PATTERNS
 
 # Made up in the shape of the real ones, in two halves so that no scanner takes this file for a leak.
-_SECRETS = {
+SECRETS = {
     "aws_access_key": "AKIA" + "IOSFODNN7EXAMPLE",
     "aws_secret_key": "aws_secret_access_key = " + "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     "gcp_api_key": "AIza" + "SyA1234567890abcdefghijklmnopqrstuv",
@@ -43,14 +43,14 @@ _SECRETS = {
 
 def test_there_are_the_22_kinds_of_the_contract() -> None:
     """Each has a test below, under its name."""
-    assert [pattern.category for pattern in DEFAULT_PATTERNS] == list(_SECRETS)
+    assert [pattern.category for pattern in DEFAULT_PATTERNS] == list(SECRETS)
     assert len(DEFAULT_PATTERNS) == 22
 
 
-@pytest.mark.parametrize("category", _SECRETS)
+@pytest.mark.parametrize("category", SECRETS)
 def test_each_kind_is_found_within_a_text(category: str) -> None:
     """The secret goes, the words around it stay, and it is counted once, under its own name."""
-    found = Redactor(categorised=True).text(f"zuerst ü {_SECRETS[category]} danach")
+    found = Redactor(categorised=True).text(f"zuerst ü {SECRETS[category]} danach")
     assert found.value == f"zuerst ü [REDACTED:{category}] danach"
     assert found.count == 1
 
@@ -75,21 +75,21 @@ def test_secrets_that_overlap_are_one() -> None:
     """A connection string as the value of a variable is one secret; three apart are three."""
     redactor = Redactor(categorised=True)
     assert redactor.text("DATABASE_URL=postgres://u:p@h/db").value == "[REDACTED:env_secret]"
-    three = redactor.text(" ".join(_SECRETS[name] for name in ("aws_access_key", "password", "bearer_token")))
+    three = redactor.text(" ".join(SECRETS[name] for name in ("aws_access_key", "password", "bearer_token")))
     assert three.count == 3
 
 
 def test_own_patterns_join_or_replace_the_default_ones() -> None:
     """A pair, a Pattern or a bare expression; what is none of them is refused at once."""
     own = ("ours", re.compile(r"MYCO_[A-Z]{4}"))
-    both = f"MYCO_ABCD {_SECRETS['github_pat']}"
+    both = f"MYCO_ABCD {SECRETS['github_pat']}"
     assert Redactor([own], categorised=True).text(both).value == "[REDACTED:ours] [REDACTED:github_pat]"
-    assert Redactor([own[1]], defaults=False).text(both).value == f"[REDACTED] {_SECRETS['github_pat']}"
+    assert Redactor([own[1]], defaults=False).text(both).value == f"[REDACTED] {SECRETS['github_pat']}"
     with pytest.raises(InvalidInputError, match=r"patterns\[0\]"):
         Redactor(["MYCO"])  # type: ignore[list-item]
 
 
-def _nested(depth: int, value: Any = _SECRETS["password"]) -> Any:
+def _nested(depth: int, value: Any = SECRETS["password"]) -> Any:
     for _ in range(depth):
         value = {"in": value}
     return value
@@ -97,7 +97,7 @@ def _nested(depth: int, value: Any = _SECRETS["password"]) -> Any:
 
 def test_a_deep_scan_goes_ten_deep_and_changes_only_texts() -> None:
     """Maps, lists, tuples and sets keep their types; numbers, bytes and None are what they were."""
-    secret = _SECRETS["password"]
+    secret = SECRETS["password"]
     data = {
         "tool_output": secret,
         "list": [{"a": (secret, 1)}, {secret}],
@@ -124,7 +124,7 @@ def test_a_deep_scan_goes_ten_deep_and_changes_only_texts() -> None:
 
 def test_without_a_deep_scan_only_known_fields_are_looked_at() -> None:
     """The fields that the type is known to have, and what lies in them."""
-    secret = _SECRETS["password"]
+    secret = SECRETS["password"]
     data = {"content": [{"text": secret}], "extra": secret}
     found = Redactor(replacement="*", deep_scan=False).data("message_received", data)
     assert found.value == {"content": [{"text": "*"}], "extra": secret}
@@ -133,7 +133,7 @@ def test_without_a_deep_scan_only_known_fields_are_looked_at() -> None:
 
 def test_metadata_only_when_asked_and_some_types_never() -> None:
     """Types without anybody's text are passed by."""
-    data, metadata = {"x": _SECRETS["password"]}, {"y": _SECRETS["password"]}
+    data, metadata = {"x": SECRETS["password"]}, {"y": SECRETS["password"]}
     assert [found.count for found in Redactor().event("tool_call_completed", data, metadata)] == [1, 0]
     scanning = Redactor(scan_metadata=True)
     assert [found.count for found in scanning.event("tool_call_completed", data, metadata)] == [1, 1]
@@ -194,14 +194,14 @@ def _in_pieces(text: str, cuts: random.Random, redactor: Redactor) -> tuple[str,
     return "".join(part for part, _, _ in out), sum(count for _, count, _ in out), [piece for *_, piece in out]
 
 
-@pytest.mark.parametrize("category", [*_SECRETS, "quoted", "cut key"])
+@pytest.mark.parametrize("category", [*SECRETS, "quoted", "cut key"])
 def test_a_secret_is_found_across_pieces(category: str) -> None:
     """However it is cut, the same is taken out as from the whole text, and each piece comes out once, in order."""
     own = {
         "quoted": 'the "api_key": "one two three four five" and more',
         "cut key": "-----BEGIN PRIVATE " + "KEY-----\nMIIEowIBAAKCAQEA75MIIEowIBAAKCAQEA75",
     }
-    text = f"some words before {own.get(category) or _SECRETS[category]} and then a few words after it"
+    text = f"some words before {own.get(category) or SECRETS[category]} and then a few words after it"
     redactor = Redactor(categorised=True)
     whole = redactor.text(text)
     for seed in range(20):

@@ -26,6 +26,17 @@ from jido_tortoise_testing.contract.recording.sessions import RICH
 class AppendChecks(StoreChecks):
     """Appending, one or many."""
 
+    async def test_w13_an_unknown_type_is_not_stored(self, store: SessionStoreLike) -> None:
+        """A type that there is not is refused whoever brings it, with a number too (W13)."""
+        await begun(store)
+        strange = Event(type="thought", session_id="s", id="strange", sequence_number=1)
+        session = await store.get_session("s")
+        with refused(InvalidRecordError):
+            await store.append_events([event("e1"), strange])
+        with refused(InvalidRecordError):
+            await store.flush(session=session, events=[strange])
+        assert await store.get_events("s") == []
+
     async def test_append_and_read(self, store: SessionStoreLike, second: SessionStoreLike) -> None:
         """An event that was appended is read as it was, with its number (cases 19, 20, 24, E8)."""
         await begun(store)

@@ -46,6 +46,16 @@ class LeaseChecks(StoreChecks):
         assert await store.get_run("r") == run
 
     @needs("leases")
+    async def test_a_lease_goes_with_its_run(self, store: SessionStoreLike) -> None:
+        """A run that is made anew under the id of a deleted one is nobody's."""
+        leasing = _leasing(store)
+        for holder in ("me", "they"):
+            await begun(store)
+            await store.save_run(run_of())
+            assert await leasing.lease_run("r", holder, 60)
+            await store.delete_session("s")
+
+    @needs("leases")
     async def test_only_runs_that_have_not_ended_are_leased(self, store: SessionStoreLike) -> None:
         """Nor one that there is not."""
         leasing = _leasing(store)
