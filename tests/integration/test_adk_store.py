@@ -207,6 +207,14 @@ async def test_list_is_what_get_says_oldest_change_first() -> None:
     assert [session.events for session in await store.list(**WHO, events=False)] == [(), (), ()]
 
 
+async def test_sessions_of_one_moment_are_listed_by_their_names() -> None:
+    """User, then id, by their characters' numbers: the same order in every database."""
+    for user, name in (("bob", "a"), ("ann", "b"), ("ann", "a"), ("ann", "B")):
+        await store.append_event(await made(name, user_id=user), said("hi"))
+    found = [(session.user_id, session.id) for session in await store.list(app_name="shop")]
+    assert found == [("ann", "B"), ("ann", "a"), ("ann", "b"), ("bob", "a")]
+
+
 async def test_10_delete_takes_the_events_along() -> None:
     """A session made anew has none of the old ones; what is shared stays; deleting again does nothing."""
     session = await made(state={"app:a": 1})
@@ -484,7 +492,7 @@ async def test_texts_that_a_column_cannot_hold() -> None:
     await store.append_event(await made(), event)
     assert (await got()).events == (event,)
     row = await AdkEvent.get(session_id="s")
-    assert (len(row.author or ""), row.invocation_id) == (255, "nul\ufffd")
+    assert (len(row.author or ""), row.invocation_id, row.error_message) == (255, "nul\ufffd", "e" * 5000)
 
 
 async def test_what_cannot_be_stored_is_named() -> None:
