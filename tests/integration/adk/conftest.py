@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -58,3 +59,13 @@ def other(database: Database) -> TortoiseSessionService:
 def app() -> str:
     """Name an app that no other test uses."""
     return seams.new_id("app-")
+
+
+@pytest.fixture
+def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the test run where the local time is neither UTC nor always as far from it."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -351,15 +350,6 @@ async def test_the_time_of_an_event_is_the_sessions(shop: Shop) -> None:
         found = await shop.again()
         assert session.last_update_time == found.last_update_time == found.events[-1].timestamp == moment
         assert (await shop.listed())[0].last_update_time == moment
-
-
-@pytest.fixture
-def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "America/New_York")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.mark.usefixtures("new_york")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 from google.adk.cli.fast_api import get_fast_api_app
 from google.adk.cli.service_registry import get_service_registry
 from opentelemetry import trace
-from tortoise.context import get_current_context
+from tortoise.context import TortoiseContext, get_current_context
 
-from jido_tortoise.adk import TortoiseSessionService
+from jido_tortoise.adk import TortoiseSessionService, opening
 from jido_tortoise.adk.models import AdkSession
 from jido_tortoise.errors import ConfigError, InvalidInputError
 
@@ -140,6 +141,24 @@ async def test_the_registry_makes_the_service(agents: Path, app: str, url: str) 
         await service.create_session(app_name=app, user_id="u", session_id="s", state={"k": 1})
         assert get_current_context() is not None
     assert get_current_context() is None
+
+
+async def test_first_calls_at_once_open_one_tortoise(agents: Path, app: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server's first requests may come together; a second Tortoise would never be closed."""
+    sys.path.insert(0, str(agents))
+    made: list[TortoiseContext] = []
+
+    async def watched(config: dict[str, object]) -> TortoiseContext:
+        await asyncio.sleep(0)  # as one that waits for its database
+        made.append(await really(config))
+        return made[-1]
+
+    really = opening._opened
+    monkeypatch.setattr(opening, "_opened", watched)
+    (settings,) = (path.stem for path in agents.glob("settings_*.py"))
+    async with TortoiseSessionService.from_uri(f"tortoise://{settings}.TORTOISE_ORM") as service:
+        await asyncio.gather(*(service.list_sessions(app_name=app) for _ in range(5)))
+    assert len(made) == 1
 
 
 def test_the_config_is_in_the_current_folder(agents: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from google.genai import types
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from jido_tortoise.adk import AdkSessionStore, TortoiseSessionService
-from jido_tortoise.adk.google_source import PAGE, opened
+from jido_tortoise.adk.google_source import PAGE, opened, read_moment
 from jido_tortoise.adk.importing import BadRow, Diverged, Import, Imported
 from jido_tortoise.adk.models import AdkAppState, AdkEvent
 from jido_tortoise.errors import ConfigError
@@ -445,3 +445,16 @@ async def test_a_database_of_somebody_else(tmp_path: Path, pg_server: str) -> No
         with pytest.raises(ConfigError, match="no table events"):
             async with opened(url):
                 pass
+
+
+@pytest.mark.usefixtures("new_york")
+def test_times_without_a_zone() -> None:
+    """Are UTC, or with `--local-times` the local time, which the oldest google-adk has written; summer time counts."""
+    for text, hour in (("2026-01-01 07:00:00", 12), ("2026-07-01 07:00:00", 11)):
+        naive = datetime.fromisoformat(text)
+        for given in (text, naive):
+            assert read_moment(given) == naive.replace(tzinfo=UTC)
+            assert read_moment(given, local=True) == naive.replace(tzinfo=UTC, hour=hour)
+    for local in (False, True):  # those that say where they are from
+        assert read_moment("2026-01-01T07:00:00+01:00", local=local) == datetime(2026, 1, 1, 6, tzinfo=UTC)
+        assert read_moment(1.5, local=local) == datetime.fromtimestamp(1.5, UTC)
