@@ -17,6 +17,7 @@ from jido_tortoise.database import Db, transaction
 from jido_tortoise.errors import (
     AlreadyExistsError,
     CorruptContentError,
+    CorruptRowError,
     InvalidInputError,
     NotFoundError,
     StorageError,
@@ -120,6 +121,24 @@ async def test_content_is_verified_when_it_is_read(recording_db: Database, files
         await registry.get("k")
     with pytest.raises(InvalidInputError, match="one of the backend 'file'"):
         await ArtifactRegistry().get("k")
+
+
+async def test_what_nobody_can_read_can_be_deleted(recording_db: Database, files: FileArtifactStore) -> None:
+    """An artifact whose metadata needs a class that is not there goes all the same, alone or with its session."""
+    registry = ArtifactRegistry(files)
+    await kept("s")
+    for key in "ab":
+        await registry.put(key, b"x", session_id="s")
+    await recording_db.client.execute_query("""UPDATE asm_artifacts SET metadata = '{"$jido:?": 1}'""")
+    with pytest.raises(CorruptRowError):
+        await registry.get_by_key("a")
+    deleted = await registry.delete("a")
+    assert deleted is not None
+    assert (deleted.key, deleted.metadata, there(files)) == ("a", {"$jido:?": 1}, 1)
+    gone = await SessionStore().delete_session("s")
+    assert {one.key for one in gone} == {"a", "b"}
+    await registry.discard(gone)
+    assert there(files) == 0
 
 
 def hosts_own(database: Database) -> AbstractAsyncContextManager[Any]:
