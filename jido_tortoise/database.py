@@ -132,14 +132,20 @@ def resolve(
     dialect = _dialect(type(client), client.capabilities.dialect)
     if schema is not None and dialect == "sqlite":
         raise InvalidInputError.at("schema", "None on SQLite, which has no schemas", schema)
-    return Db(client, dialect, schema, DEFAULT_TIMEOUT if timeout is None else _seconds(timeout))
+    return Db(client, dialect, schema, DEFAULT_TIMEOUT if (given := check_timeout(timeout)) is None else given)
 
 
-def _seconds(timeout: Any) -> float:
-    # Not checks.seconds: here, infinity means that a statement may take for ever.
+def check_timeout(timeout: Any) -> float | None:
+    """Answer a timeout as it was given: seconds, infinity for no end, or None for the usual one.
+
+    Raises:
+        InvalidInputError: It is none of them.
+    """
+    if timeout is None:
+        return None
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
         raise InvalidInputError.at("timeout", "seconds as a number above 0, or None", timeout)
-    return float(timeout)
+    return timeout
 
 
 def require_drivers(connections: Mapping[str, Any]) -> None:

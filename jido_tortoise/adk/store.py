@@ -19,7 +19,7 @@ from jido_tortoise.adk.pages import SessionPages
 from jido_tortoise.adk.rows import EventRow, Key, SessionRow
 from jido_tortoise.adk.statements import APP_STATE, SESSIONS, SHARED, USER_STATE
 from jido_tortoise.adk.values import Event, Session
-from jido_tortoise.database import Db, resolve
+from jido_tortoise.database import Db, check_timeout, resolve
 from jido_tortoise.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -62,7 +62,7 @@ class AdkSessionStore(SessionPages, SessionCare):
     def __init__(self, connection: str | None = None, schema: str | None = None, timeout: float | None = None) -> None:
         self.connection = connection
         self.schema = None if schema is None else checks.text(schema, "schema")
-        self.timeout = timeout
+        self.timeout = check_timeout(timeout)
 
     def __repr__(self) -> str:
         return f"AdkSessionStore(connection={self.connection!r}, schema={self.schema!r}, timeout={self.timeout!r})"

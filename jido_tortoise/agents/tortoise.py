@@ -23,7 +23,7 @@ from jido_tortoise.agents.storage import (
     ThreadWrite,
 )
 from jido_tortoise.agents.thread import Entry, Thread
-from jido_tortoise.database import Db, resolve, transaction
+from jido_tortoise.database import Db, check_timeout, resolve, transaction
 from jido_tortoise.driver_errors import ConstraintError
 from jido_tortoise.errors import (
     AlreadyExistsError,
@@ -63,7 +63,7 @@ class TortoiseStorage:
     def __init__(self, connection: str | None = None, schema: str | None = None, timeout: float | None = None) -> None:
         self.connection = connection
         self.schema = None if schema is None else checks.text(schema, "schema")
-        self.timeout = timeout
+        self.timeout = check_timeout(timeout)
 
     def options(self, **changes: Any) -> TortoiseStorage:
         """Answer the same storage with other options, for a single call or for good."""

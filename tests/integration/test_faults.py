@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from aerich.models import Aerich
 from tortoise import Tortoise
 from tortoise.context import TortoiseContext
 
+from jido_tortoise.adk import AdkSessionStore
 from jido_tortoise.agents.models import JidoThread
 from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise.database import fetch, require_drivers, resolve, transaction
@@ -74,11 +76,12 @@ async def test_ambiguous_connection() -> None:
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "soon", float("nan"), True])
-async def test_a_timeout_that_is_none(db: Database, wrong: Any) -> None:
-    """It is refused on both databases; on SQLite, where another one counts, it would else be found in production."""
-    with pytest.raises(InvalidInputError) as caught:
-        await TortoiseStorage(timeout=wrong).put_checkpoint("key", {})
-    assert caught.value.path == "timeout"
+async def test_a_timeout_that_is_none(sqlite_db: Database, wrong: Any) -> None:
+    """It is refused at once; on SQLite, which knows of no such timeout, it would else be found in production."""
+    for take in (TortoiseStorage, AdkSessionStore, partial(resolve, None, JidoThread)):
+        with pytest.raises(InvalidInputError) as caught:
+            take(timeout=wrong)  # type: ignore[operator]
+        assert caught.value.path == "timeout"
 
 
 def test_another_database() -> None:

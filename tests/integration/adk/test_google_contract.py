@@ -136,9 +136,9 @@ async def test_the_oldest_update_comes_first(shop: Shop) -> None:
     for id, user in (("a", "u"), ("b", "u"), ("c", "u"), ("c", "t")):
         await shop.service.append_event(await shop.make(id, user=user), said(timestamp=50.0))
     assert [(s.user_id, s.id) for s in await shop.listed(None)] == [("t", "c"), ("u", "a"), ("u", "b"), ("u", "c")]
-    await shop.service.append_event(await shop.again("a"), said(timestamp=50.0000006))
-    await shop.service.append_event(await shop.again("b"), said(timestamp=50.0000009))
-    assert [s.id for s in await shop.listed()] == ["c", "a", "b"]
+    await shop.service.append_event(await shop.again("a"), said(timestamp=50.0000009))
+    await shop.service.append_event(await shop.again("b"), said(timestamp=50.0000006))
+    assert [s.id for s in await shop.listed()] == ["c", "b", "a"]
 
 
 async def test_list_the_sessions_of_all_users(shop: Shop) -> None:
