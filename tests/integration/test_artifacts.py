@@ -188,14 +188,16 @@ async def test_retention_takes_the_content_along(recording_db: Database, files: 
     files.root.rename(files.root.with_name("away"))
     files.root.touch()  # so that every deletion fails
     report = await maintenance.execute(RetentionPolicy(hard_delete_after_days=30))
-    assert (report.sessions_hard_deleted, report.artifacts_cleaned, len(report.errors)) == (0, 0, 2)
+    assert (report.sessions_hard_deleted, report.artifacts_cleaned, len(report.errors)) == (2, 0, 2)
     assert await SessionStore().list_sessions() == []  # their rows are gone, and the content is known
     files.root.unlink()
     files.root.with_name("away").rename(files.root)
     without = await Maintenance().execute(RetentionPolicy(hard_delete_after_days=1))
     assert (without.artifacts_cleaned, there(files)) == (0, 2)
+    assert (await Maintenance().execute(RetentionPolicy(), dry_run=True)).artifacts_left == 0, "not old enough"
     await age_artifacts(recording_db)
     assert await Maintenance().clean_orphaned_artifacts() == 0
+    assert (await Maintenance().execute(RetentionPolicy())).artifacts_left == 2
     planned = await maintenance.execute(RetentionPolicy(), dry_run=True)
     assert (planned.artifacts_cleaned, there(files)) == (2, 2)
     assert await maintenance.clean_orphaned_artifacts() == 2
