@@ -6,8 +6,9 @@ so that a key that is used again never touches what it named before.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from jido_tortoise import checks, codec, commits, telemetry, times
@@ -162,7 +163,7 @@ class ArtifactRegistry:
     async def _forget(self, db: Db, key: str) -> Artifact | None:
         given = {"key": key, "now": times.stored_time(times.now(), db.dialect)}
         found = await all_of(db, care_statements.soft_delete_artifact(db.schema, db.dialect), given, write=True)
-        artifacts = artifacts_of(found)
+        artifacts = artifacts_of(found, decode=rows.decode_deleted)
         await self.discard_at_commit(db, artifacts)
         return artifacts[0] if artifacts else None
 
@@ -276,16 +277,16 @@ def _taken(artifact: Artifact) -> AlreadyExistsError:
     return AlreadyExistsError(f"there is an artifact {artifact.key!r} already", key=artifact.key)
 
 
-def artifacts_of(found: Iterable[Any], loads: rows.Loads = codec.loads) -> list[Artifact]:
+def artifacts_of(found: Iterable[Any], decode: Callable[..., Artifact] = rows.decode) -> list[Artifact]:
     """Make the artifacts of rows that were read."""
     names = [c.name for c in ARTIFACT.columns]
     named = (dict(zip(names, row, strict=True)) for row in found)
-    return [rows.decode(Artifact, ARTIFACT.columns, row, ARTIFACT.table, loads) for row in named]
+    return [decode(Artifact, ARTIFACT.columns, row, ARTIFACT.table) for row in named]
 
 
 def raw_artifacts(found: Iterable[Any]) -> list[Artifact]:
     """Make the artifacts of rows that were read, without the host's classes."""
-    return artifacts_of(found, codec.loads_raw)
+    return artifacts_of(found, partial(rows.decode, loads=codec.loads_raw))
 
 
 def stores_by_backend(stores: Any) -> dict[str, ArtifactStore]:

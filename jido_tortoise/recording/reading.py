@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -36,7 +36,13 @@ A = TypeVar("A", Session, Run, Artifact)
 
 
 async def list_of(
-    db: Db, kind: Kind, cls: type[A], wanted: Mapping[str, Any], limit: int | None, offset: int
+    db: Db,
+    kind: Kind,
+    cls: type[A],
+    wanted: Mapping[str, Any],
+    limit: int | None,
+    offset: int,
+    decode: Callable[..., A] = rows.decode,
 ) -> list[A]:
     """Answer the rows that pass all filters that are not None, the oldest first; `statuses` are several."""
     filters = frozenset("status" if name == "statuses" else name for name, value in wanted.items() if value is not None)
@@ -45,7 +51,7 @@ async def list_of(
         checks.text(wanted["agent_id"], "agent_id")
     statement = statements.rows_of(kind, filters, db.schema, db.dialect)
     found = await all_of(db, statement, {**wanted, "limit": most, "offset": first})
-    return [value_of_row(kind, cls, rows.named(kind, row)) for row in found]
+    return [decode(cls, kind.columns, rows.named(kind, row), kind.table) for row in found]
 
 
 def value_of_row(kind: Kind, cls: type[A], row: Row) -> A:

@@ -133,18 +133,19 @@ class Pass:
     async def _one_gone(self, db: Db, session_id: str, events: int, moment: datetime) -> JidoError | None:
         """Delete one session; answer what went wrong with it."""
         try:
-            if not self.report.dry_run and not await self._hard_delete_one(db, session_id, events, moment):
-                return None
+            if self.report.dry_run:
+                self._going += events
+                self._did("sessions_hard_deleted", "hard_delete", session_id, 1)
+            else:
+                await self._hard_delete_one(db, session_id, events, moment)
         except StorageUnavailableError:
             raise  # and all that follow would only wait as long
         except JidoError as error:
             self.report.errors.append(f"hard_delete: session {session_id!r}: {error}")
             return error
-        self._going += events
-        self._did("sessions_hard_deleted", "hard_delete", session_id, 1)
         return None
 
-    async def _hard_delete_one(self, db: Db, session_id: str, events: int, moment: datetime) -> bool:
+    async def _hard_delete_one(self, db: Db, session_id: str, events: int, moment: datetime) -> None:
         for _ in range(_LOOKS):
             archive, archived = self.policy.archive, None
             if archive is not None:
@@ -155,12 +156,11 @@ class Pass:
                 except NotFoundError as error:
                     if error.reason != "session_not_found":
                         raise
-                    return False  # another process has deleted it just now
+                    return  # another process has deleted it just now
             if events > LARGE:
                 await self._empty(db, session_id, events, moment, archived)
-            done = await self._delete(db, session_id, moment, archived)
-            if done is not None:
-                return done
+            if await self._delete(db, session_id, moment, archived):
+                return
         raise ConflictError(f"session {session_id!r} is changed by others all the time", reason="stale_session")
 
     async def _empty(self, db: Db, session_id: str, events: int, moment: datetime, archived: Archived | None) -> None:
@@ -177,14 +177,14 @@ class Pass:
     def _goes(self, session: Session, moment: datetime) -> bool:
         return session.deleted_at is not None and session.deleted_at < moment and not self.policy.exempts(session)
 
-    async def _delete(self, db: Db, session_id: str, moment: datetime, archived: Archived | None) -> bool | None:
-        """Delete a session; False when it is to be left alone by now, None when it is not what was archived."""
+    async def _delete(self, db: Db, session_id: str, moment: datetime, archived: Archived | None) -> bool:
+        """Delete a session, or leave it alone when it is exempt by now; False when it is not what was archived."""
         async with transaction(db) as inner:
             session = await pruning.locked_session(inner, session_id)
             if session is None or not self._goes(session, moment):
-                return False
+                return True
             if archived is not None and not await _is_archived(inner, session, archived):
-                return None
+                return False
             given = {"session_id": session_id, "id": session_id, "now": times.stored_time(self.now, db.dialect)}
             abandon = care_statements.abandon_artifacts(db.schema, db.dialect)
             artifacts = raw_artifacts(await all_of(inner, abandon, given, write=True))
@@ -192,6 +192,8 @@ class Pass:
             if db.in_transaction:
                 await self.artifacts.discard_at_commit(inner, artifacts)
         bells.ring(db.root, (db.schema, session_id))
+        # Counted before its content goes, since it is gone also when that fails.
+        self._did("sessions_hard_deleted", "hard_delete", session_id, 1)
         if not db.in_transaction:
             await self._clean(db, artifacts)
         return True

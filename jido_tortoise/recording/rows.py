@@ -96,6 +96,20 @@ def decode(
         raise CorruptRowError(f"{table} {key!r} is malformed: {error}", table=table, key=key) from error
 
 
+def decode_deleted(cls: type[V], columns: Iterable[Column], row: Mapping[str, Any], table: str) -> V:
+    """Make the value of a row that is being deleted: what is missing is no class of the host's that keeps it there.
+
+    Its JSON is read as it stands, tags left as objects, when it cannot be read otherwise.
+
+    Raises:
+        CorruptRowError: It is no JSON.
+    """
+    try:
+        return decode(cls, columns, row, table)
+    except CorruptRowError:
+        return decode(cls, columns, row, table, codec.loads_raw)
+
+
 class Rows(Protocol):
     """What rows are of."""
 

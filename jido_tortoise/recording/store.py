@@ -141,7 +141,8 @@ class SessionStore:
             db = await self.connected()
             async with transaction(db) as inner:
                 await saving.lock_session(inner, session_id)
-                artifacts = await reading.list_of(inner, ARTIFACT, Artifact, {"session_id": session_id}, None, 0)
+                wanted = {"session_id": session_id}
+                artifacts = await reading.list_of(inner, ARTIFACT, Artifact, wanted, None, 0, rows.decode_deleted)
                 await reading.all_of(inner, statements.delete_session(db.schema, db.dialect), given)
             bells.ring(db.root, (db.schema, session_id))
             span.set(artifacts=len(artifacts))

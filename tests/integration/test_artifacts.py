@@ -17,6 +17,7 @@ from jido_tortoise.database import Db, transaction
 from jido_tortoise.errors import (
     AlreadyExistsError,
     CorruptContentError,
+    CorruptRowError,
     InvalidInputError,
     NotFoundError,
     StorageError,
@@ -122,6 +123,24 @@ async def test_content_is_verified_when_it_is_read(recording_db: Database, files
         await ArtifactRegistry().get("k")
 
 
+async def test_what_nobody_can_read_can_be_deleted(recording_db: Database, files: FileArtifactStore) -> None:
+    """An artifact whose metadata needs a class that is not there goes all the same, alone or with its session."""
+    registry = ArtifactRegistry(files)
+    await kept("s")
+    for key in "ab":
+        await registry.put(key, b"x", session_id="s")
+    await recording_db.client.execute_query("""UPDATE asm_artifacts SET metadata = '{"$jido:?": 1}'""")
+    with pytest.raises(CorruptRowError):
+        await registry.get_by_key("a")
+    deleted = await registry.delete("a")
+    assert deleted is not None
+    assert (deleted.key, deleted.metadata, there(files)) == ("a", {"$jido:?": 1}, 1)
+    gone = await SessionStore().delete_session("s")
+    assert {one.key for one in gone} == {"a", "b"}
+    await registry.discard(gone)
+    assert there(files) == 0
+
+
 def hosts_own(database: Database) -> AbstractAsyncContextManager[Any]:
     """Give Tortoise's own transaction."""
     return in_transaction()
@@ -169,14 +188,16 @@ async def test_retention_takes_the_content_along(recording_db: Database, files: 
     files.root.rename(files.root.with_name("away"))
     files.root.touch()  # so that every deletion fails
     report = await maintenance.execute(RetentionPolicy(hard_delete_after_days=30))
-    assert (report.sessions_hard_deleted, report.artifacts_cleaned, len(report.errors)) == (0, 0, 2)
+    assert (report.sessions_hard_deleted, report.artifacts_cleaned, len(report.errors)) == (2, 0, 2)
     assert await SessionStore().list_sessions() == []  # their rows are gone, and the content is known
     files.root.unlink()
     files.root.with_name("away").rename(files.root)
     without = await Maintenance().execute(RetentionPolicy(hard_delete_after_days=1))
     assert (without.artifacts_cleaned, there(files)) == (0, 2)
+    assert (await Maintenance().execute(RetentionPolicy(), dry_run=True)).artifacts_left == 0, "not old enough"
     await age_artifacts(recording_db)
     assert await Maintenance().clean_orphaned_artifacts() == 0
+    assert (await Maintenance().execute(RetentionPolicy())).artifacts_left == 2
     planned = await maintenance.execute(RetentionPolicy(), dry_run=True)
     assert (planned.artifacts_cleaned, there(files)) == (2, 2)
     assert await maintenance.clean_orphaned_artifacts() == 2

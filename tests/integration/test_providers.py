@@ -190,6 +190,23 @@ async def test_a_refusal_is_told_by_its_kind(
 
 
 @both
+@pytest.mark.parametrize("form", ["JSON", "text", "noise"])
+async def test_what_is_cut_has_no_half_secret(kind: str, form: str, server: LlmServer) -> None:
+    """Whole secrets are found by who records the error; nobody knows the first half of one for what it is."""
+    secret = "ghp_" + "aBcDeFgHi" * 4
+    said = "no " * ((80 if form == "noise" else 500) // 3 - 8) + secret
+    if form == "noise":
+        server.answer(*_whole(kind, "a")[:2], f"data: {said}\n\n".encode())
+    else:
+        body = json.dumps({"error": {"message": said}}) if form == "JSON" else said
+        server.answer(body.encode(), status=401)
+    with pytest.raises(ProviderError, match="no no no") as caught:
+        await _said(_provider(kind, server))
+    told = str(caught.value) + ("" if form == "JSON" else str(caught.value.facts))
+    assert secret[:8] not in told
+
+
+@both
 @pytest.mark.parametrize("ending", ["cut within a chunk", "closed early", "cut within an event"])
 async def test_a_cut_stream_is_no_answer(kind: str, ending: str, server: LlmServer) -> None:
     """What came before was said, then an error that may be tried again: half an answer never looks like one."""

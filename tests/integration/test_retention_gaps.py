@@ -135,6 +135,24 @@ async def test_what_is_written_after_the_archive_is_archived_too(
     assert {one["sequence_number"] for one in lines if one["record"] == "event"} >= {1, 2, 3}
 
 
+@pytest.mark.parametrize("spare", [lambda s: s.changed(tags=["pinned"]), lambda s: s.with_status("active")])
+@pytest.mark.parametrize("rule", [{}, {"max_events_per_session": 1}, {"max_total_events": 1}], ids=str)
+async def test_what_is_exempt_since_it_was_found_stays(
+    two: Database, root: Path, rule: dict[str, int], spare: Callable[[Session], Session]
+) -> None:
+    """W18: pinned or resumed after the pass has found it, before it is deleted."""
+    await kept("s", deleted_at=None if rule else ago(40))
+    await told("s", *["message_sent"] * 3)
+
+    async def meanwhile() -> None:
+        store = SessionStore("second")
+        await store.save_session(spare(await store.get_session("s")))
+
+    report = await Maintenance().execute(policy(Interrupted(root, meanwhile), **rule))
+    assert (report.sessions_hard_deleted, report.events_pruned, report.errors) == (0, 0, [])
+    assert await numbers("s") == [1, 2, 3]
+
+
 @pytest.mark.parametrize("archiving", [True, False], ids=["archived", "not archived"])
 async def test_a_large_session_that_comes_back_keeps_its_events(
     two: Database, root: Path, monkeypatch: pytest.MonkeyPatch, archiving: bool

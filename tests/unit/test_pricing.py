@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from jido_tortoise.errors import InvalidInputError
+from jido_tortoise.recording.entities import Run
 from jido_tortoise.recording.pricing import LIST_PRICES, Pricing, tokens
+from jido_tortoise.recording.usage import cost_of
 
 _TABLE = {
     "a": {
@@ -109,3 +111,12 @@ def test_a_table_that_is_none_is_refused_when_it_is_made(table: Any) -> None:
 def test_what_counts_as_tokens(value: object, count: int) -> None:
     """Whatever a provider has sent: a number from 0 on, else none."""
     assert tokens(value) == count
+
+
+@pytest.mark.parametrize(("said", "cost"), [(None, 0.007), (0, 0.007), (0.0, 0.007), (0.5, 0.5)])
+def test_what_a_provider_says_goes_before_the_table(said: float | None, cost: float) -> None:
+    """But nothing costs nothing: 0 is what says that nobody has counted."""
+    prices = Pricing({"p": {"input": "0.001", "output": "0.002"}})
+    run = Run(session_id="s", provider="p", token_usage={"input_tokens": 3, "output_tokens": 2})
+    assert cost_of(run, said, prices, None) == cost
+    assert cost_of(run, said, None, None) == (said or None)

@@ -6,6 +6,7 @@ httpx is needed here and nowhere else (extra `providers`); it is imported when a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from importlib import import_module
@@ -107,7 +108,7 @@ async def _lines(response: Any, provider: str) -> AsyncGenerator[str, None]:
 def malformed(provider: str, expected: str, got: object) -> ProviderError:
     """Make the error of an answer that is not what was agreed."""
     return ProviderError(
-        f"{provider} sent something else than {expected}: {str(got)[:80]!r}",
+        f"{provider} sent something else than {expected}: {_beginning(str(got), 80)!r}",
         reason="provider_malformed_response",
         provider=provider,
     )
@@ -118,7 +119,7 @@ async def _refusal(response: Any, provider: str) -> ProviderError:
     try:
         body = json.loads(text)
     except ValueError:
-        body = text[:500]
+        body = _beginning(text, 500)
     facts = {
         "provider": provider,
         "status": response.status_code,
@@ -148,7 +149,15 @@ def message_of(body: object) -> str:
     """Answer what a provider says of its error, at most 500 characters of it."""
     error = body.get("error", body) if isinstance(body, Mapping) else body
     said = error.get("message", error) if isinstance(error, Mapping) else error
-    return str(said)[:500]
+    return _beginning(str(said), 500)
+
+
+def _beginning(text: str, most: int) -> str:
+    """Answer a text, or of a longer one its first whole words: a redactor does not know half a secret for one."""
+    if len(text) <= most:
+        return text
+    words = re.match(r"(?s).*(?=\s)", text[:most])
+    return f"{words[0]} ..." if words else f"a text of {len(text)} characters"
 
 
 def failed_within(provider: str, error: Mapping[str, Any]) -> ProviderError:
