@@ -326,7 +326,7 @@ def test_interrupted_it_ends_quietly_and_tidies_up(url: str, tmp_path: Path) -> 
         while not _has_agents(url) and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate()
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert counts(url) == [0, 0, 0]
