@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from tortoise.context import TortoiseContext
 
 from jido_tortoise_testing.postgres import URL_VARIABLE, PostgresServer, fresh_database, run_sql
 
-pytest_plugins = ["tests.installing", "tests.scheduling"]
+pytest_plugins = ["tests.installing", "tests.scheduling", "tests.tracing"]
 # The tests of a service with settings of its own, which tests/toolkit/test_host.py runs.
 collect_ignore = ["toolkit/host"]
 
@@ -47,15 +45,7 @@ class Database:
         return self.context.connections.get("default")
 
 
-#: How coverage tells a process to measure itself; the workers of pytest-xdist have heard it by now.
-_MEASURE = "COVERAGE_PROCESS_CONFIG"
-_measured = os.environ.get(_MEASURE)
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
-        # What a test starts is not measured unless it asks for that: it takes half as long again, hundreds of times.
-        os.environ.pop(_MEASURE, None)
     # The controller of pytest-xdist starts the server, and its workers find it in the environment they inherit.
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         _server_url(config)
@@ -111,40 +101,6 @@ def pg_url(_worker_url: str) -> Iterator[str]:
     """Give the URL of an empty PostgreSQL database that is this test's alone while it runs."""
     yield _worker_url
     run_sql(_worker_url, _AS_NEW)
-
-
-@contextmanager
-def untraced() -> Iterator[None]:
-    """Trace nothing for coverage in the block, which else takes half as long again."""
-    tracer, of_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)  # type: ignore[arg-type]  # as it is when nobody traces
-    try:
-        yield
-    finally:
-        sys.settrace(tracer)
-        threading.settrace(of_threads)  # type: ignore[arg-type]
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Measure no test on a SQLite file: the same one runs on SQLite in memory."""
-    with untraced() if "sqlite-file" in item.nodeid else nullcontext():
-        return (yield)
-
-
-@pytest.fixture
-def unmeasured() -> Iterator[None]:
-    """Do not measure the coverage of the test: others run the same lines already."""
-    with untraced():
-        yield
-
-
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let coverage measure the processes that the test starts: some of our lines run nowhere else."""
-    if _measured is not None:
-        monkeypatch.setenv(_MEASURE, _measured)
 
 
 @pytest.fixture(scope="module")
