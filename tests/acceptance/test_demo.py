@@ -26,6 +26,7 @@ from jido_tortoise.demo.run import OWN_TRANSCRIPTS, Plan, Report, run_demo, show
 from jido_tortoise.demo.transcripts import BadLine, Conversation
 from jido_tortoise.errors import InvalidInputError, JidoError, NotFoundError
 from jido_tortoise_testing.postgres import run_sql
+from tests import forking
 from tests.acceptance.terminals import on_terminal
 
 _ROOT = Path(__file__).parent.parent.parent
@@ -44,9 +45,8 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 def demo(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    command = [sys.executable, "-m", "jido_tortoise", "demo", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=120)
+    """Run the command in a process of its own, which starts new interpreters for its stages."""
+    return forking.run("-m", "jido_tortoise", "demo", *arguments, env={**os.environ, **environment})
 
 
 class Silent:
