@@ -25,6 +25,7 @@ from jido_tortoise.cli import output, program
 from jido_tortoise.doctor import SQLITE_PARAMETERS
 from jido_tortoise.schema.families import FAMILIES
 from jido_tortoise_testing.postgres import fresh_database, run_sql
+from tests import forking
 
 _ROOT = Path(__file__).parent.parent.parent
 _COMMANDS = (
@@ -55,10 +56,12 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def command(*arguments: object, cwd: Path, program: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    start = ["-c", f"{program}; from jido_tortoise.cli.program import main; raise SystemExit(main())"]
-    line = [sys.executable, *(start if program else ["-m", "jido_tortoise"]), *map(str, arguments)]
+    """Run the command line in a process of its own, which is a new interpreter when a program has to come first."""
     inherited = {name: value for name, value in os.environ.items() if name != "TORTOISE_ORM"}
+    if not program:
+        return forking.run("-m", "jido_tortoise", *arguments, cwd=cwd, env={**inherited, **environment})
+    start = f"{program}; from jido_tortoise.cli.program import main; raise SystemExit(main())"
+    line = [sys.executable, "-c", start, *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, cwd=cwd, env={**inherited, **environment}, timeout=60)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from jido_tortoise.schema import verify
 from jido_tortoise_testing.postgres import run_sql
+from tests import forking
 from tests.conftest import opened
 
 REPOSITORY = Path(__file__).parents[2]
@@ -91,14 +92,13 @@ class Host:
 
     def python(self, *arguments: str, check: bool = True) -> str:
         """Run Python in the project's folder and answer what it said."""
-        process = self.start(*arguments)
-        said, _ = process.communicate(timeout=60)
+        done = forking.run(*arguments, cwd=self.folder, env=self.environment(), stderr=subprocess.STDOUT)
         if check:
-            assert process.returncode == 0, said
-        return said
+            assert done.returncode == 0, done.stdout
+        return done.stdout
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start Python in the project's folder."""
+        """Start a new interpreter in the project's folder."""
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=self.folder,

@@ -74,8 +74,9 @@ def test_no_changes_are_seen_in_our_models(host: Host) -> None:
 
 
 def test_the_sql_can_be_looked_at(host: Host) -> None:
-    """`sqlmigrate` shows the tables without touching a database."""
-    said = host.tortoise("sqlmigrate", "jido_agents", "0001_initial")
+    """`sqlmigrate` shows the tables without touching a database, in a new interpreter as from a shell."""
+    line = ("-m", "tortoise", "-c", "settings.TORTOISE_ORM", "sqlmigrate", "jido_agents", "0001_initial")
+    said, _ = host.start(*line).communicate(timeout=60)
     assert said.count("CREATE TABLE") == 3
     assert not host.place.tables() & OURS
 

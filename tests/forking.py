@@ -1,0 +1,144 @@
+"""New Python processes that need not import Tortoise, Aerich and us again: forks of one that has done so.
+
+`run` is `subprocess.run` for a new interpreter, at a tenth of its price. What it runs is a process of its own, with
+its own arguments, folder, environment, import path, output and end. Who tests how an interpreter starts, what a program
+imports, terminals or signals starts `sys.executable` instead; so does `run` where coverage is to be measured, where
+another encoding is asked for, and elsewhere than on Linux.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+#: What our tests' programs import; that opens no connection and starts no thread, which a fork would not survive.
+_PRELOADED = (
+    *("aerich.cli", "aerich.inspectdb.postgres", "aiosqlite", "asyncpg", "jido_tortoise.cli.program"),
+    *("jido_tortoise.schema", "tortoise.cli", "tortoise.backends.asyncpg", "tortoise.backends.sqlite"),
+)
+#: Variables that an interpreter reads when it starts begin so; PYTHONPATH alone can be obeyed later.
+_READ_AT_START = ("COVERAGE_", "LANG", "LC_", "PYTHON")
+#: Seconds until what runs is killed.
+_TIMEOUT = 60
+
+
+def run(
+    *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, stderr: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m MODULE ...` or `python -c CODE ...` to its end.
+
+    Args:
+        arguments: Of the interpreter, from -m or -c on.
+        cwd: The folder to run in; else the current one.
+        env: The whole environment; else the current one.
+        stderr: `subprocess.STDOUT` to have it in stdout, where it was written.
+
+    Returns:
+        What it printed and its exit code, that of a signal negative.
+    """
+    line, environment = [str(argument) for argument in arguments], dict(os.environ if env is None else env)
+    if sys.platform != "linux" or _at_start(environment) != _at_start(_environment()):
+        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": stderr}
+        return subprocess.run([sys.executable, *line], cwd=cwd, env=environment, text=True, timeout=_TIMEOUT, **pipes)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        request = json.dumps({"arguments": line, "cwd": str(cwd or Path.cwd()), "environment": environment})
+        descriptors = [out.fileno(), (out if stderr == subprocess.STDOUT else errors).fileno()]
+        socket.send_fds(_server(), [request.encode()], descriptors)
+        code = int(_server().recv(100))
+        if code == -signal.SIGALRM:
+            raise subprocess.TimeoutExpired(line, _TIMEOUT)
+        printed = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, errors)]
+    return subprocess.CompletedProcess(line, code, *printed)
+
+
+def _at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value for name, value in environment.items() if name.startswith(_READ_AT_START) and name != "PYTHONPATH"
+    }
+
+
+@functools.cache
+def _environment() -> dict[str, str]:
+    """Give the environment of the process that is forked, which measures no coverage and finds us by its folder."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PYTHONPATH"))}
+
+
+@functools.cache
+def _server() -> socket.socket:
+    """Start the process that is forked; it ends when this one closes the socket, by whatever end."""
+    # Of whole messages: one is a request, or the exit code that answers it.
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    root = Path(__file__).parents[1]
+    with theirs:
+        line, nothing = [sys.executable, "-m", "tests.forking"], subprocess.DEVNULL
+        process = subprocess.Popen(line, cwd=root, env=_environment(), stdin=theirs.fileno(), stdout=nothing)
+
+    def stop() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(stop)
+    return ours
+
+
+# -- in the process that is forked --------------------------------------------------------------------------------
+
+
+def _serve(requests: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Fork for each request, one after the other, and return it in the fork; exit when there are no more."""
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 2)
+        if not request:
+            raise SystemExit
+        if (child := os.fork()) == 0:
+            return json.loads(request), descriptors
+        for descriptor in descriptors:
+            os.close(descriptor)
+        _, status = os.waitpid(child, 0)
+        requests.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _become(arguments: list[str], cwd: str, environment: dict[str, str], descriptors: list[int]) -> None:
+    """Be what a new interpreter would be that was started so; its end is that of this process."""
+    for descriptor, known in zip((os.open(os.devnull, os.O_RDONLY), *descriptors), (0, 1, 2), strict=True):
+        os.dup2(descriptor, known)
+        os.close(descriptor)
+    signal.alarm(_TIMEOUT)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    kind, program, *sys.argv[1:] = arguments
+    paths = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[:0] = dict.fromkeys([cwd if kind == "-m" else "", *map(os.path.abspath, paths)])
+    if kind == "-m":
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+        return
+    sys.argv[0] = kind
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    exec(compile(program, "<string>", "exec"), vars(main))
+
+
+if __name__ == "__main__":
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    gc.freeze()  # or each fork would walk through all that was imported, and copy its pages, when it ends
+    del sys.path[0]  # where this program was found
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fork is interrupted, and tells of it
+    with socket.socket(fileno=os.dup(0)) as connection:
+        request, files = _serve(connection)
+    signal.signal(signal.SIGINT, interrupted)
+    _become(**request, descriptors=files)

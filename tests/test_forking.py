@@ -1,0 +1,81 @@
+"""A fork is what a new interpreter would be, so that a test may take either."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import forking
+
+_TELL = (
+    "import os, sys; print(sys.argv, sys.path, os.getcwd(), sys.stdin.read(), sys.stdout.encoding, sys.flags, __name__,"
+    " sys.modules['__main__'].__dict__.get('__file__'), sorted(os.environ.items()), sys.stdout.isatty())\n"
+)
+_PROGRAMS: dict[str, tuple[str, ...]] = {
+    "code": ("-c", _TELL, "a", "-b"),
+    "module": ("-m", "told", "a", "-b"),
+    "an end of its own": ("-c", "import atexit; atexit.register(print, 'bye'); print('hello'); raise SystemExit(7)"),
+    "a text at the end": ("-c", "raise SystemExit('no')"),
+    "an error": ("-c", "print('hello'); raise LookupError('none')"),
+    "interrupted": ("-c", "import os; os.kill(os.getpid(), 2)"),
+    "killed": ("-c", "import os; os.kill(os.getpid(), 9)"),
+    **{tool: ("-m", tool, "--help") for tool in ("aerich", "tortoise", "jido_tortoise")},
+}
+
+
+@pytest.mark.parametrize("arguments", _PROGRAMS.values(), ids=_PROGRAMS)
+def test_a_fork_does_what_a_new_interpreter_does(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """Arguments, import path, folder, environment, output and end; a traceback has other lines above its last."""
+    (tmp_path / "told.py").write_text(_TELL)
+    path = [str(tmp_path / "more"), "relative", *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "ONLY": "here"}
+    forked = forking.run(*arguments, cwd=tmp_path, env=environment)
+    line, nothing = [sys.executable, *arguments], subprocess.DEVNULL
+    new = subprocess.run(line, cwd=tmp_path, env=environment, stdin=nothing, capture_output=True, text=True)
+    assert (forked.returncode, forked.stdout) == (new.returncode, new.stdout)
+    assert forked.stderr.splitlines()[-1:] == new.stderr.splitlines()[-1:]
+
+
+def test_what_was_written_keeps_its_order() -> None:
+    """Errors between what else is printed, where a test wants both in one."""
+    code = "import sys; print(1, flush=True); print(2, file=sys.stderr, flush=True); print(3)"
+    assert forking.run("-c", code, stderr=subprocess.STDOUT).stdout == "1\n2\n3\n"
+
+
+def test_a_program_that_hangs_is_killed() -> None:
+    """By the kernel's clock, which needs nobody who waits."""
+    with pytest.raises(subprocess.TimeoutExpired):
+        forking.run("-c", "import signal; signal.setitimer(signal.ITIMER_REAL, 0.01); signal.pause()")
+
+
+_PARENT = ("-c", "import os; print(os.getppid())")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_what_an_interpreter_reads_at_its_start_takes_a_new_one() -> None:
+    """Coverage, encodings and the like cannot be set afterwards; nothing runs beside what is forked."""
+    parent = int(forking.run(*_PARENT).stdout)
+    assert parent == int(forking.run(*_PARENT).stdout) != os.getpid()
+    assert len(os.listdir(f"/proc/{parent}/task")) == 1
+    for name in ("PYTHONIOENCODING", "COVERAGE_PROCESS_CONFIG", "LC_ALL"):
+        assert int(forking.run(*_PARENT, env={**os.environ, name: ""}).stdout) == os.getpid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_nothing_is_left_behind_by_who_is_killed() -> None:
+    """What is forked ends with the process that started it, whatever its end."""
+    code = (
+        f"import os; from tests import forking; print(forking.run(*{_PARENT}).stdout, flush=True);"
+        "os.kill(os.getpid(), 9)"
+    )
+    root = Path(__file__).parents[1]
+    left = int(subprocess.run([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True).stdout)
+    deadline = time.monotonic() + 10
+    while (status := Path(f"/proc/{left}/stat")).exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
