@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,10 @@ import pytest
 from tortoise.backends.base.executor import EXECUTOR_CACHE
 from tortoise.context import TortoiseContext
 
-from jido_tortoise_testing.postgres import URL_VARIABLE, PostgresServer, fresh_database, run_sql
+from jido_tortoise_testing.postgres import URL_VARIABLE, PostgresServer, fresh_database
+from tests.emptying import AS_NEW, EMPTIED, FOUND, Connection, remember
 
-pytest_plugins = ["tests.installing", "tests.scheduling"]
+pytest_plugins = ["tests.installing", "tests.scheduling", "tests.tracing"]
 # The tests of a service with settings of its own, which tests/toolkit/test_host.py runs.
 collect_ignore = ["toolkit/host"]
 
@@ -47,15 +46,7 @@ class Database:
         return self.context.connections.get("default")
 
 
-#: How coverage tells a process to measure itself; the workers of pytest-xdist have heard it by now.
-_MEASURE = "COVERAGE_PROCESS_CONFIG"
-_measured = os.environ.get(_MEASURE)
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
-        # What a test starts is not measured unless it asks for that: it takes half as long again, hundreds of times.
-        os.environ.pop(_MEASURE, None)
     # The controller of pytest-xdist starts the server, and its workers find it in the environment they inherit.
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         _server_url(config)
@@ -87,64 +78,37 @@ def pg_server(pytestconfig: pytest.Config) -> str:
     return _server_url(pytestconfig)
 
 
-#: Makes a database what it was when it was new: to drop it and make another takes five times as long.
-_AS_NEW = """
-DO $$ DECLARE found text; BEGIN
-    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid();
-    FOR found IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
-        EXECUTE format('DROP SCHEMA %I CASCADE', found);
-    END LOOP;
-    CREATE SCHEMA public;
-    EXECUTE format('ALTER DATABASE %I RESET ALL', current_database());
-END $$"""
+#: Fixtures that want our tables, and the family whose.
+_TABLES = {"db": "agents", "pg_db": "agents", "adk_db": "adk", "recording_db": "recording"}
+
+
+@dataclass
+class _Shared:
+    """The database of a worker."""
+
+    url: str
+    connection: Connection
+    #: The families whose tables may be there, without rows.
+    families: frozenset[str] = frozenset()
 
 
 @pytest.fixture(scope="session")
-def _worker_url(pg_server: str) -> Iterator[str]:
+def _shared(pg_server: str) -> Iterator[_Shared]:
     with fresh_database(pg_server) as url:
-        yield url
+        connection = Connection(url)
+        yield _Shared(url, connection)
+        connection.close()
 
 
 @pytest.fixture
-def pg_url(_worker_url: str) -> Iterator[str]:
-    """Give the URL of an empty PostgreSQL database that is this test's alone while it runs."""
-    yield _worker_url
-    run_sql(_worker_url, _AS_NEW)
-
-
-@contextmanager
-def untraced() -> Iterator[None]:
-    """Trace nothing for coverage in the block, which else takes half as long again."""
-    tracer, of_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)  # type: ignore[arg-type]  # as it is when nobody traces
-    try:
-        yield
-    finally:
-        sys.settrace(tracer)
-        threading.settrace(of_threads)  # type: ignore[arg-type]
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Measure no test on a SQLite file: the same one runs on SQLite in memory."""
-    with untraced() if "sqlite-file" in item.nodeid else nullcontext():
-        return (yield)
-
-
-@pytest.fixture
-def unmeasured() -> Iterator[None]:
-    """Do not measure the coverage of the test: others run the same lines already."""
-    with untraced():
-        yield
-
-
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let coverage measure the processes that the test starts: some of our lines run nowhere else."""
-    if _measured is not None:
-        monkeypatch.setenv(_MEASURE, _measured)
+def pg_url(_shared: _Shared, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the URL of a PostgreSQL database that is this test's alone while it runs: empty, but for tables it wants."""
+    wanted = frozenset(family for name, family in _TABLES.items() if name in request.fixturenames)
+    if _shared.families - wanted:
+        _shared.connection.execute(AS_NEW)
+    _shared.families = wanted
+    yield _shared.url
+    _shared.connection.execute(EMPTIED if wanted else AS_NEW)
 
 
 @pytest.fixture(scope="module")
@@ -269,5 +233,10 @@ async def make_tables(database: Database, families: tuple[str, ...] = ("agents",
     from jido_tortoise.schema import ddl
 
     script = "".join(ddl(family, database.dialect, version=1) for family in families)
-    # On SQLite each statement would else be a transaction, and wait for the disk.
-    await database.client.execute_script(f"BEGIN;{script}COMMIT;" if database.dialect == "sqlite" else script)
+    if database.dialect == "sqlite":
+        # Each statement would else be a transaction, and wait for the disk.
+        await database.client.execute_script(f"BEGIN;{script}COMMIT;")
+        return
+    (found,) = await database.client.execute_query_dict(FOUND)
+    if found["families"] != ",".join(families):
+        await database.client.execute_script(script if found["any"] else script + remember(",".join(families)))

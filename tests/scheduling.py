@@ -24,6 +24,14 @@ class Scheduling(LoadGroupScheduling):
     def _split_scope(self, nodeid: str) -> str:
         return _SHARED.get(nodeid.partition("::")[0], nodeid)
 
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+        """Forget what is done: it would be counted again after each of thousands of tests."""
+        super().mark_test_complete(node, item_index, duration)
+        work = self.assigned_work[node]
+        scope = self._split_scope(self.registered_collections[node][item_index])
+        if all(work[scope].values()):
+            del work[scope]
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:

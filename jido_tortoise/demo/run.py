@@ -26,6 +26,8 @@ from jido_tortoise.schema import apps, upgrade
 OWN_TRANSCRIPTS = Path(__file__).parent / "transcripts.jsonl"
 #: How many bad lines and differences a report lists; all are counted, and told as they are found.
 _LISTED = 1000
+#: Seconds that a process has to end by itself when it is told to.
+_PATIENCE = 10.0
 
 
 class Watcher(Protocol):
@@ -199,6 +201,10 @@ def _run_stage(task: Task, report: Report, size: int, watcher: Watcher) -> None:
 def _end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.terminate()
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:

@@ -20,7 +20,7 @@ import pytest
 
 from jido_tortoise import codec
 from jido_tortoise.cli import program, progress
-from jido_tortoise.demo import transcripts
+from jido_tortoise.demo import run, transcripts
 from jido_tortoise.demo.measure import Durations
 from jido_tortoise.demo.run import OWN_TRANSCRIPTS, Plan, run_demo, shown_url
 from jido_tortoise.demo.transcripts import BadLine, Conversation
@@ -283,6 +283,27 @@ def test_a_process_that_is_killed_is_told_and_its_agents_removed(url: str, monke
     assert caught.value.reason == "process_ended"
     assert len(started) == 2
     assert counts(url) == [0, 0, 0]
+
+
+def test_a_process_that_does_not_end_when_told_is_killed(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo would else wait for ever, and whoever interrupted it too."""
+    real, started = subprocess.Popen, []
+    told = '{"what": "progress", "agents": 1, "end": 1}'
+    deaf = f"import signal as s; s.signal(s.SIGTERM, s.SIG_IGN); print({told!r}, flush=True); s.pause()"
+
+    class Interrupted(Silent):
+        def progress(self, agents: int, share: float) -> None:
+            raise KeyboardInterrupt
+
+    def that_is_deaf(_: Any, **options: Any) -> Any:
+        started.append(real([sys.executable, "-c", deaf], **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", that_is_deaf)
+    monkeypatch.setattr(run, "_PATIENCE", 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(Plan(db=sqlite_url), Interrupted())
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
 def test_an_error_in_a_process_is_told_as_what_it_is(sqlite_url: str) -> None:

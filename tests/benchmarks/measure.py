@@ -72,13 +72,11 @@ async def interleaved(contenders: Mapping[str, Call | Prepared], rounds: int) ->
         for contender in contenders.values():
             await _timed(contender)
     gc.collect()
-    gc.freeze()  # what the preparation left behind is not to be walked while something is timed
-    try:
-        for _ in range(rounds):
-            for name in order.sample(names, len(names)):
-                samples[name].append(await _timed(contenders[name]))
-    finally:
-        gc.unfreeze()
+    # What was imported and prepared is not to be walked while something is timed, nor before the next is: it stays so.
+    gc.freeze()
+    for _ in range(rounds):
+        for name in order.sample(names, len(names)):
+            samples[name].append(await _timed(contenders[name]))
     return samples
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.__main__ import PLAN, main
-from tests.conftest import untraced
+from tests.tracing import traced
 
 #: What each row of the promised table must show, by how its line begins and where it runs.
 _PROMISED = [
@@ -89,7 +89,7 @@ _CONTRASTS += ["the original's way", "nobody follows", "somebody follows", "5 at
 def run(pg_server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Run them all once, with two rounds and threads of a hundredth of the length, on the server of the tests."""
     folder = tmp_path_factory.mktemp("bench")
-    with untraced():
+    with traced(None):
         words = ["--quick", "--rounds", "2", "--scale", "0.01", "--server", pg_server, "--results", str(folder)]
         assert main(words) == 0
     (kept,) = Path(folder).iterdir()

@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 #: A checkout that was installed before the plugin was there does not know its entry point.
 PLUGIN = () if entry_points(group="pytest11", name="jido_tortoise") else ("-p", "_jido_tortoise_pytest")
+#: Plugins of others, by the word that tests say which use them: their import is a third of what a small run takes.
+_DEAR = {"anyio": "anyio", "faker": "faker", "hypothesis": "hypothesispytest"}
 TIMEOUT = 120.0
 
 MODELS = """
@@ -40,6 +42,12 @@ filterwarnings = error
 Host = Callable[..., pytest.RunResult]
 
 
+def plugins_for(*sources: str) -> list[str]:
+    """Give the arguments of pytest that load our plugin, and of the dear ones those that these tests use."""
+    unused = [name for word, name in _DEAR.items() if not any(word in source for source in sources)]
+    return [*PLUGIN, *(f"-pno:{name}" for name in unused)]
+
+
 @pytest.fixture
 def host(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Host:
     """Write a service with its settings, and give what runs its tests."""
@@ -55,7 +63,7 @@ def host(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Host:
         ini = INI.format(mode=mode)
         pytester.makeini(ini if plugin else re.sub("jido_.*", "", ini))
         pytester.makepyfile(test_shop=source)
-        chosen = PLUGIN if plugin else ("-p", "no:jido_tortoise")
+        chosen = plugins_for(source) if plugin else ["-p", "no:jido_tortoise"]
         return pytester.runpytest_subprocess(*chosen, *arguments, timeout=TIMEOUT)
 
     return run

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from jido_tortoise_testing.postgres import _children
-from tests.toolkit.conftest import INI, PLUGIN, TIMEOUT, Host
+from tests.toolkit.conftest import INI, TIMEOUT, Host, plugins_for
 from tests.toolkit.test_postgres import _alive, _eventually
 
 pytest_plugins = ["pytester"]
@@ -153,7 +153,8 @@ def test_every_style_passes_and_fails_in_the_same_words(
     pytester.makepyfile(shared=_SHARED, **styles)
     pytester.makeconftest(_SHUFFLED)
     pytester.makeini(INI.format(mode=mode))
-    arguments = [*PLUGIN, "--jido-db=both", "--jido-seed=3", "--tb=short", f"--order={len(mode)}", f"-n{workers}"]
+    plugins = plugins_for(*styles.values())
+    arguments = [*plugins, "--jido-db=both", "--jido-seed=3", "--tb=short", f"--order={len(mode)}", f"-n{workers}"]
     result = pytester.runpytest_subprocess(*arguments, timeout=TIMEOUT)
     result.assert_outcomes(passed=2 * len(styles), failed=2 * len(styles))
     printed = result.stdout.str()
@@ -200,7 +201,7 @@ def test_kill_9_of_a_run_with_workers_leaves_nothing(host: Host, pytester: pytes
     """Neither the server, nor its folder, nor workers, though nobody was left to stop them."""
     pytester.makeini(INI.format(mode="auto"))
     pytester.makepyfile(test_shop=_SLOW)
-    command = [sys.executable, "-m", "pytest", *PLUGIN, "--jido-db=postgres", "-n2"]
+    command = [sys.executable, "-m", "pytest", *plugins_for(_SLOW), "--jido-db=postgres", "-n2"]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=pytester.path)
     where = pytester.path / "where"
     assert _eventually(lambda: where.exists() and len(where.read_text().split()) == 2)

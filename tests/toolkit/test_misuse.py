@@ -139,11 +139,15 @@ def test_factories_make_agents_only(jido_factories: Factories) -> None:
         jido_factories.agent.build(Carted, torture=True)
 
 
-def test_a_wrong_seed_of_a_mark_is_refused_by_name(host: Host) -> None:
+def test_a_wrong_seed_of_a_mark_is_refused_by_name(host: Host, pytester: pytest.Pytester) -> None:
     """A mark without its number would quietly be no mark."""
-    for arguments, got in (("", "nothing"), ('("last")', "'last'"), ("(1, 2)", "1, 2"), ("(n=1)", "n=")):
-        result = host(f"import pytest\n@pytest.mark.jido_seed{arguments}\ndef test_x(): pass\n")
-        assert f"@pytest.mark.jido_seed takes a number below 2**32, got {got}" in result.stdout.str()
+    marks = {"": "nothing", '("last")': "'last'", "(1, 2)": "1, 2", "(n=1)": "n="}
+    source = "import pytest\n@pytest.mark.jido_seed{}\ndef test_x(): pass\n"
+    pytester.makepyfile(**{f"test_{number}": source.format(arguments) for number, arguments in enumerate(marks)})
+    printed = host("").stdout.str()
+    for number, got in enumerate(marks.values()):
+        words = f"test_{number}.py::test_x: @pytest.mark.jido_seed takes a number below 2**32, got {got}\n"
+        assert words in printed
 
 
 # -- assertions ---------------------------------------------------------------------------------------------------

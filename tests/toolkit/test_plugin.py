@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.toolkit.conftest import SETTINGS, Host
+from tests.toolkit.conftest import INI, PLUGIN, SETTINGS, Host
 
 pytest_plugins = ["pytester"]
 
@@ -144,12 +144,11 @@ def test_what_differs_is_named(host: Host, server: str) -> None:
     )
 
 
-def test_hypothesis_gets_a_sandbox_for_each_example(host: Host) -> None:
-    """A sandbox of the whole test would fill up from example to example."""
-    source = (
-        _BODY
-        + """
+_KNOWN = (
+    _BODY
+    + """
 from hypothesis import given, settings, strategies as st
+
 @given(st.integers())
 @settings(max_examples=5, deadline=None, database=None)
 def test_examples(jido_sandbox, number):
@@ -157,9 +156,33 @@ def test_examples(jido_sandbox, number):
         async with jido_sandbox() as db:
             await use(db.jido)
     asyncio.run(one())
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+def test_trio(jido_db, anyio_backend):
+    pass
+
+async def test_counted(jido, jido_queries):
+    with jido_queries(max=2) as queries:
+        await jido.hibernate(Shopper("u", {}))
+    assert len(queries) == 2
+    with jido_queries(max=1):
+        await jido.hibernate(Shopper("v", {}))
 """
-    )
-    host(source).assert_outcomes(passed=1)
+)
+
+
+def test_examples_trio_and_counts(host: Host) -> None:
+    """Hypothesis gets a sandbox for each example, trio is refused by name, and the test's own statements are counted.
+
+    A sandbox of the whole test would fill up from example to example. Tortoise needs asyncio; anyio's own default runs
+    a test on both.
+    """
+    result = host(_KNOWN)
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["E*AssertionError: expected at most 1 statements, 2 ran:", "E*  1. *", "E*  2. *"])
+    result.stdout.fnmatch_lines(["FAILED *::test_counted*", "ERROR *::test_trio*"])
+    assert 'jido_db needs asyncio: override the fixture anyio_backend to return "asyncio"' in result.stdout.str()
 
 
 # -- outside of a sandbox -----------------------------------------------------------------------------------------
@@ -239,8 +262,7 @@ TORTOISE_ORM = {
 """
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_the_tables_are_made_by_migrations(host: Host, server: str, backend: str, pytester: pytest.Pytester) -> None:
+def test_the_tables_are_made_by_migrations(host: Host, server: str, pytester: pytest.Pytester) -> None:
     """What only a migration makes is there, also when a sandbox of another kind is open meanwhile."""
     pytester.mkpydir("shop_migrations").joinpath("0001_initial.py").write_text(_MIGRATION)
     pytester.makepyfile(shop_settings=_MIGRATED)
@@ -252,15 +274,16 @@ def test_the_tables_are_made_by_migrations(host: Host, server: str, backend: str
         _BODY
         + f"""
 @pytest.mark.jido_db(backend="sqlite")
-async def test_x(jido, jido_sandbox):
+@pytest.mark.parametrize(("backend", "looked"), {list(looked.items())})
+async def test_x(jido, jido_sandbox, backend, looked):
     await use(jido)
-    async with jido_sandbox(backend={backend!r}) as db:
-        assert (await db.client.execute_query_dict({looked[backend]!r}))[0]["n"] == wanted
+    async with jido_sandbox(backend=backend) as db:
+        assert (await db.client.execute_query_dict(looked))[0]["n"] == wanted
         await use(db.jido)
 """
     )
     for arguments, wanted in ((["--jido-migrations"], 1), ([], 0)):
-        host(source.replace("wanted", str(wanted)), *arguments).assert_outcomes(passed=1)
+        host(source.replace("wanted", str(wanted)), *arguments).assert_outcomes(passed=2)
     assert not list(pytester.path.glob("REAL.db*"))
 
 
@@ -321,29 +344,35 @@ def test_it_works_when_imported_by_hand(host: Host, pytester: pytest.Pytester, m
     ],
     ids=["database", "seed", "url", "flag", "last"],
 )
-def test_a_wrong_setting_is_refused_by_name(host: Host, arguments: list[str], words: str) -> None:
-    """The message says where it was set and what may stand there; help is to be had all the same."""
-    result = host(_BODY + _AUTO, *arguments)
+@pytest.mark.usefixtures("host")
+def test_a_wrong_setting_is_refused_by_name(arguments: list[str], words: str, pytester: pytest.Pytester) -> None:
+    """The message says where it was set and what may stand there; help is to be had all the same.
+
+    In this process, since no test is run: `test_a_missing_server_is_told_at_the_start` is refused in one of its own.
+    """
+    pytester.makeini(INI.format(mode="auto"))
+    result = pytester.runpytest_inprocess(*PLUGIN, *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert words in result.stderr.str()
-    helped = host(_BODY, "--help", *[each for each in arguments if each != "no:cacheprovider" and each != "-p"])
+    chosen = [each for each in arguments if each not in ("-p", "no:cacheprovider")]
+    helped = pytester.runpytest_inprocess(*PLUGIN, "--help", *chosen)
     assert helped.ret == 0
     helped.stdout.fnmatch_lines(["*--jido-db=BACKEND*"])
 
 
-@pytest.mark.parametrize(
-    ("mark", "words"),
-    [
-        ('jido_db(storage="disk")', ": storage= is memory, file or clone, got 'disk'"),
-        ('jido_db(backends="both")', " takes storage= and backend=, got backends="),
-        ('jido_db("file")', " takes storage= and backend=, got 'file'"),
-    ],
-)
-def test_a_wrong_mark_is_refused_by_name(host: Host, mark: str, words: str) -> None:
+def test_a_wrong_mark_is_refused_by_name(host: Host, pytester: pytest.Pytester) -> None:
     """A misspelt mark would silently test less."""
-    result = host(f"import pytest\n@pytest.mark.{mark}\ndef test_x():\n    pass\n")
-    assert f"test_shop.py::test_x: @pytest.mark.jido_db{words}" in result.stdout.str() + result.stderr.str()
-    assert result.ret != 0
+    marks = {
+        'storage="disk"': ": storage= is memory, file or clone, got 'disk'",
+        'backends="both"': " takes storage= and backend=, got backends=",
+        '"file"': " takes storage= and backend=, got 'file'",
+    }
+    source = "import pytest\n@pytest.mark.jido_db({})\ndef test_x():\n    pass\n"
+    pytester.makepyfile(**{f"test_{number}": source.format(mark) for number, mark in enumerate(marks)})
+    result = host("")
+    result.assert_outcomes(errors=len(marks))
+    for number, words in enumerate(marks.values()):
+        assert f"test_{number}.py::test_x: @pytest.mark.jido_db{words}" in result.stdout.str()
 
 
 def test_a_missing_server_is_told_at_the_start(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,20 +392,6 @@ def test_a_config_that_is_not_there_is_told_with_its_cure(host: Host) -> None:
     text = re.sub(r"\s+", " ", result.stdout.str())
     assert "jido_tortoise_orm (from tox.ini): no Tortoise config at 'nowhere.ORM'" in text
     assert 'modules beside your tests need `pythonpath = ["."]`' in text
-
-
-def test_trio_is_refused_by_name(host: Host) -> None:
-    """Tortoise needs asyncio; anyio's own default runs a test on both."""
-    source = """
-import pytest
-@pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["trio"])
-def test_x(jido_db, anyio_backend):
-    pass
-"""
-    result = host(source)
-    result.assert_outcomes(errors=1)
-    assert 'jido_db needs asyncio: override the fixture anyio_backend to return "asyncio"' in result.stdout.str()
 
 
 # -- seeds, models, kept databases --------------------------------------------------------------------------------
@@ -401,7 +416,7 @@ async def test_seeded(jido, jido_clock, jido_ids, jido_seed, jido_db, jido_facto
                 pass
     assert struck.strikes
     with Path("seen").open("a") as file:
-        print(jido_seed, await jido_db.dump(), file=file)
+        print(jido_db.backend, jido_seed, await jido_db.dump(), file=file)
 
 @pytest.mark.jido_seed(42)
 def test_own(jido_seed):
@@ -411,15 +426,14 @@ def test_own(jido_seed):
 )
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_the_same_seed_gives_the_same_database(
-    host: Host, server: str, backend: str, pytester: pytest.Pytester
-) -> None:
+def test_the_same_seed_gives_the_same_database(host: Host, server: str, pytester: pytest.Pytester) -> None:
     """Ids, times, fakes, schedule and faults; `last` repeats the run before, and another seed is another run."""
     for arguments in (["--jido-seed=9"], ["--jido-seed=last"], ["--jido-seed=10"]):
-        host(_SEEDED, f"--jido-db={backend}", *arguments).assert_outcomes(passed=2)
-    first, second, third = (pytester.path / "seen").read_text().splitlines()
-    assert first == second != third
+        host(_SEEDED, "--jido-db=both", *arguments).assert_outcomes(passed=3)
+    seen = (pytester.path / "seen").read_text().splitlines()
+    for backend in ("sqlite", "postgres"):
+        first, second, third = (line for line in seen if line.startswith(f"{backend} "))
+        assert first == second != third
     assert len(set((pytester.path / "own").read_text().splitlines())) == 1
 
 
@@ -484,11 +498,10 @@ async def test_ours_wins(jido, frozen, jido_clock):
 )
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_beside_tools_that_freeze_the_time(host: Host, server: str, backend: str) -> None:
+def test_beside_tools_that_freeze_the_time(host: Host, server: str) -> None:
     """What freezegun and time-machine replace is replaced by hand where they are not installed."""
     there = sum(importlib.util.find_spec(name) is not None for name in ("freezegun", "time_machine"))
-    host(_FROZEN, f"--jido-db={backend}").assert_outcomes(passed=2 + 2 * there, skipped=4 - 2 * there)
+    host(_FROZEN, "--jido-db=both").assert_outcomes(passed=4 + 4 * there, skipped=8 - 4 * there)
 
 
 def test_models_alone_will_do(host: Host) -> None:
@@ -563,21 +576,3 @@ def test_the_database_of_a_failed_test_is_kept(
                 assert connection.execute("SELECT name FROM customer").fetchall() == [("Ada",)]
         else:
             assert re.search(r"COPY public.customer .*\n\d+\tAda", path.read_text())
-
-
-def test_statements_are_counted(host: Host) -> None:
-    """The fixture belongs to the test's own database."""
-    source = (
-        _BODY
-        + """
-async def test_x(jido, jido_queries):
-    with jido_queries(max=2) as queries:
-        await jido.hibernate(Shopper("u", {}))
-    assert len(queries) == 2
-    with jido_queries(max=1):
-        await jido.hibernate(Shopper("v", {}))
-"""
-    )
-    result = host(source)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E*AssertionError: expected at most 1 statements, 2 ran:", "E*  1. *", "E*  2. *"])
