@@ -55,14 +55,10 @@ jt.register(Basket, name="cli-basket")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def command(*arguments: object, cwd: Path, program: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own, which is a new interpreter when a program has to come first."""
+def command(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
     inherited = {name: value for name, value in os.environ.items() if name != "TORTOISE_ORM"}
-    if not program:
-        return forking.run("-m", "jido_tortoise", *arguments, cwd=cwd, env={**inherited, **environment})
-    start = f"{program}; from jido_tortoise.cli.program import main; raise SystemExit(main())"
-    line = [sys.executable, "-c", start, *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, env={**inherited, **environment}, timeout=60)
+    return forking.run("-m", "jido_tortoise", *arguments, cwd=cwd, env={**inherited, **environment})
 
 
 @pytest.fixture(autouse=True)
@@ -328,18 +324,17 @@ def _options(words: list[str]) -> Iterator[str]:
 
 def test_nothing_optional_is_needed(tmp_path: Path) -> None:
     """upgrade, verify, demo and all others run with Tortoise and Aerich alone."""
-    gone = "import sys; sys.modules.update(dict.fromkeys(['rich', 'orjson', 'asyncpg', 'pydantic', 'typer']))"
-    for line in (
-        ("upgrade", "--db", "sqlite://app.db"),
-        ("verify", "--db", "sqlite://app.db"),
-        ("doctor", "--db", "sqlite://app.db"),
-        ("migrations", "history", "--db", "sqlite://app.db"),
-        ("agents", "list", "--db", "sqlite://app.db"),
-    ):
-        done = command(*line, cwd=tmp_path, program=gone)
-        assert done.returncode == 0, done.stderr
-    done = command("verify", "--db", "postgres://nobody@localhost/none", cwd=tmp_path, program=gone)
-    assert (done.returncode, "jido-tortoise[asyncpg]" in done.stderr) == (2, True)
+    here = "--db sqlite://app.db"
+    lines = [f"{name} {here}".split() for name in ("upgrade", "verify", "doctor", "migrations history", "agents list")]
+    lines.append(["verify", "--db", "postgres://nobody@localhost/none"])
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['rich', 'orjson', 'asyncpg', 'pydantic', 'typer']))\n"
+        "from jido_tortoise.cli.program import main\n"
+        f"raise SystemExit([main(line) for line in {lines}] != [0, 0, 0, 0, 0, 2])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "jido-tortoise[asyncpg]" in done.stderr.splitlines()[-1]
 
 
 def test_what_is_printed_cannot_steer_a_terminal() -> None:
