@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
+from math import isfinite
 from typing import Any, TypeGuard
 
 from jido_tortoise import seams
@@ -54,12 +56,20 @@ def whole(value: object, path: str, *, least: int = 0, error: type[InvalidInputE
     return value if type(value) is int else int(value)
 
 
+def number(value: object) -> float | None:
+    """Answer a number (a bool is none) as a float; None when it is none, not finite, or too large for one."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            found = float(value)
+            return found if isfinite(found) else None
+    return None
+
+
 def seconds(value: object, path: str, *, zero: bool = False) -> float:
     """Answer a duration: a number of seconds above 0, or from 0 on."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
-        if 0 < number < float("inf") or (zero and number == 0):
-            return number
+    found = number(value)
+    if found is not None and (found > 0 or (zero and found == 0)):
+        return found
     raise InvalidInputError.at(path, f"seconds as a number {'from 0 on' if zero else 'above 0'}", value)
 
 

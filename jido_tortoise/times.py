@@ -15,10 +15,20 @@ def now() -> datetime:
 
 
 def check_moment(value: Any, path: str, error: type[InvalidInputError] = InvalidInputError) -> datetime:
-    """Answer the value when it is an aware datetime."""
-    if not isinstance(value, datetime) or value.utcoffset() is None:
+    """Answer the value when it is an aware datetime, which UTC has too."""
+    if not isinstance(value, datetime) or (offset := value.utcoffset()) is None:
         raise error.at(path, "a datetime with a time zone, such as datetime.now(UTC)", value)
+    if offset and not _is_in_utc(value):
+        raise error.at(path, "a datetime that is within the years 1 to 9999 in UTC", value)
     return value
+
+
+def _is_in_utc(moment: datetime) -> bool:
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
 
 
 def stored_time(moment: datetime, dialect: Literal["sqlite", "postgres"]) -> Any:

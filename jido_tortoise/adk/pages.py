@@ -85,7 +85,12 @@ class SessionPages:
         parts |= {name for name, wished in (("state", with_state), ("oldest", not newest_first)) if wished}
         with telemetry.operation("adk_page_sessions", app_name=app_name) as span:
             db = await self.connected()
-            values = {"app_name": app_name, "user_id": user_id, "where": given, "limit": limit + 1}
+            values = {
+                "app_name": app_name,
+                "user_id": user_id,
+                "where": given,
+                "limit": min(limit, checks.MOST - 1) + 1,
+            }
             values |= {"place_id": place_id, "place_at": _moment(place_at, db)}
             values |= {"after": _stored(updated_after, db), "before": _stored(updated_before, db)}
             statement = care_statements.page(frozenset(parts), db.schema, db.dialect)

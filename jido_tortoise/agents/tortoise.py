@@ -376,7 +376,7 @@ class TortoiseStorage:
         after_ms, after_hash = (
             (None, None) if after is None else rules.parse_cursor(after, agent_type=agent_type, partition=partition)
         )
-        values = {"agent_type": agent_type, "partition": partition, "limit": limit + 1}
+        values = {"agent_type": agent_type, "partition": partition, "limit": min(limit, checks.MOST - 1) + 1}
         values |= {"after_ms": after_ms, "after_hash": after_hash}
         with telemetry.operation("list_checkpoints", agent_type=agent_type) as span:
             db = await self._db()

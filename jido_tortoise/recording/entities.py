@@ -309,6 +309,7 @@ def _is_number(value: object) -> bool:
 def _cost(value: Any) -> float | None:
     if value is None:
         return None
-    if not _is_number(value) or not 0 <= value < float("inf"):
+    found = checks.number(value)
+    if found is None or found < 0:
         raise InvalidRecordError.at("run.cost_usd", "US dollars as a number from 0 on, or None", value)
-    return float(value)
+    return found

@@ -41,9 +41,12 @@ def leases(store: SessionStoreLike) -> TypeGuard[LeasingStore]:
 
 
 def now_and_until(seconds: float) -> tuple[datetime, datetime]:
-    """Answer the time, and when a lease that is taken now runs out."""
-    now = times.now()
-    return now, now + timedelta(seconds=checks.seconds(seconds, "seconds"))
+    """Answer the time, and when a lease that is taken now runs out: at the end of all times at the latest."""
+    now, length = times.now(), checks.seconds(seconds, "seconds")
+    try:
+        return now, now + timedelta(seconds=length)
+    except OverflowError:
+        return now, times.moment_from(float("inf"))
 
 
 async def holds(store: SessionStoreLike, run_id: str, holder: str, seconds: float) -> bool:

@@ -212,9 +212,10 @@ def milliseconds(value: Any, path: str) -> float | None:
     """
     if value is None:
         return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+    found = checks.number(value)
+    if found is None or found <= 0:
         raise InvalidInputError.at(path, "milliseconds as a number above 0, or None", value)
-    return float(value) / 1000
+    return found / 1000
 
 
 def check_flush(session: Any, run: Any, events: Any) -> list[Event]:

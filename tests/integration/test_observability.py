@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tortoise.transactions import in_transaction
 
-from jido_tortoise import adk, telemetry
+from jido_tortoise import adk, checks, telemetry
 from jido_tortoise.adk import AdkSessionStore
 from jido_tortoise.agents.agent import Agent
 from jido_tortoise.agents.memory import InMemoryStorage
@@ -44,7 +44,7 @@ CALLS: dict[str, Any] = {
     "copy_thread": lambda s: s.copy_thread("t", "copy"),
     "save": lambda s: s.save("k", {"state": SECRET}, thread=ThreadWrite(id="t", entries=[NOTE])),
     "fetch": lambda s: s.fetch("k"),
-    "list_checkpoints": lambda s: s.list_checkpoints(),
+    "list_checkpoints": lambda s: s.list_checkpoints(limit=checks.MOST),
     "count_checkpoints": lambda s: s.count_checkpoints(),
     "iter_entries": lambda s: _walk(s),
     "repair_thread": lambda s: s.repair_thread("t"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jido_tortoise import telemetry
-from jido_tortoise.errors import CorruptRowError
+from jido_tortoise.errors import CorruptRowError, InvalidInputError
 from jido_tortoise.recording import Artifact, ArtifactRegistry, Event, FileArtifactStore, Maintenance, Run, SessionStore
 from jido_tortoise.recording.recovery import recover_runs
 from tests.conftest import Database
@@ -94,7 +94,9 @@ async def test_runs_that_nobody_executes(recording_db: Database) -> None:
     await kept("s", status="active")
     for name, days in {"lost": 3.0, "leased": 2.0, "bare": 2.0, "young": 0.0}.items():
         await store.save_run(Run(id=name, session_id="s", status="running", started_at=ago(days)), concurrent=True)
-    await store.lease_run("leased", "me", 1000)
+    assert await store.lease_run("leased", "me", 1e300)
+    with pytest.raises(InvalidInputError, match="seconds: expected"):
+        await store.lease_run("leased", "me", 10**400)
     await store.lease_run("lost", "dead", 1000)
     await broken(recording_db, "UPDATE asm_runs SET leased_until = started_at WHERE id = 'lost'")
     told_ = await Maintenance().health_check()

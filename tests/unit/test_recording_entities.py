@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import product
 from typing import Any
 
@@ -39,6 +39,10 @@ def test_defaults_and_ids() -> None:
     assert len(EVENT_TYPES) == 28
 
 
+#: No time in UTC, which is what is stored.
+_BEYOND = datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))
+
+
 @pytest.mark.parametrize(
     ("make", "path"),
     [
@@ -48,10 +52,12 @@ def test_defaults_and_ids() -> None:
         (lambda: Session(agent_id="a", tags=["ok", 1]), "session.tags[1]"),  # type: ignore[list-item]
         (lambda: Session(agent_id="a", metadata=None), "session.metadata"),  # type: ignore[arg-type]
         (lambda: Session(agent_id="a", created_at=datetime(2026, 1, 1)), "session.created_at"),
+        (lambda: Session(agent_id="a", created_at=_BEYOND), "session.created_at"),
         (lambda: Session(agent_id="a", status="done"), "session.status"),
         (lambda: Run(session_id="\0"), "run.session_id"),
         (lambda: Run(session_id="s", turn_count=-1), "run.turn_count"),
         (lambda: Run(session_id="s", cost_usd=float("nan")), "run.cost_usd"),
+        (lambda: Run(session_id="s", cost_usd=10**400), "run.cost_usd"),
         (lambda: Run(session_id="s", output=[]), "run.output"),  # type: ignore[arg-type]
         (lambda: Event(type="spoken", session_id="s"), "event.type"),
         (lambda: Event(type=None, session_id="s"), "event.type"),  # type: ignore[arg-type]
