@@ -146,8 +146,8 @@ def lock_session(schema: str | None, dialect: Dialect) -> Statement:
     """Lock a session, and read its numbers and what a copy or a deletion changes."""
     lock = " FOR UPDATE" if dialect == "postgres" else ""
     sql = (
-        f"SELECT rev, first_seq, {_text('extra', dialect)}, {_text('state', dialect)}, inserted_at, updated_at"
-        f" FROM {{schema}}adk_sessions WHERE {_KEY_IS}{lock}"
+        f"SELECT rev, first_seq, {_text('extra', dialect)}, {_text('state', dialect)}, inserted_at, updated_at,"
+        f" pk_id FROM {{schema}}adk_sessions WHERE {_KEY_IS}{lock}"
     )
     return _finished(sql, schema, dialect)
 

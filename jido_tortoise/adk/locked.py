@@ -22,6 +22,8 @@ class LockedRow(NamedTuple):
     state: str
     inserted_at: Any
     updated_at: Any
+    #: Of this session alone, whatever others its names have had or get.
+    pk_id: int
 
 
 class Head(NamedTuple):

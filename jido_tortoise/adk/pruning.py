@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 from jido_tortoise import checks, journal, times
 from jido_tortoise.adk import care_statements
 from jido_tortoise.adk.holes import NO_HOLES, Holes, holes_of
+from jido_tortoise.adk.locked import locked_row
+from jido_tortoise.adk.rows import Key
 from jido_tortoise.adk.statements import SESSIONS
 from jido_tortoise.database import Db, transaction
-from jido_tortoise.errors import InvalidInputError, StorageUnavailableError, said
+from jido_tortoise.errors import InvalidInputError, NotFoundError, StorageUnavailableError, said
 from jido_tortoise.journal.run import run
 
 #: How many sessions are looked at in one statement, and deleted in one transaction at most.
@@ -212,7 +214,17 @@ async def _with_old_events(db: Db, rules: Rules) -> AsyncIterator[tuple[Seen, in
 async def _trim(db: Db, app_name: str, one: Seen, stop: int, batch: int) -> int:
     key = (app_name, one.user_id, one.id)
     steps = [*range(one.first_seq + batch, stop, batch), stop]
-    return sum([await journal.trim(db, SESSIONS, key, stop=step) for step in steps])
+    return sum([await _trim_once(db, key, one, step) for step in steps])
+
+
+async def _trim_once(db: Db, key: Key, one: Seen, stop: int) -> int:
+    async with transaction(db) as inner:
+        try:
+            row = await locked_row(inner, key)
+        except NotFoundError:
+            return 0
+        # Its names may be those of another session by now, whose events have the same numbers.
+        return await journal.trim(inner, SESSIONS, key, stop=stop) if row.pk_id == one.pk_id else 0
 
 
 # -- parts --------------------------------------------------------------------------------------------------------

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from tortoise.transactions import in_transaction
 
-from jido_tortoise.adk import Actions, AdkSessionStore, Event, Pruned, Session, undoing
+from jido_tortoise.adk import Actions, AdkSessionStore, Event, Pruned, Session, pruning, undoing
 from jido_tortoise.adk.models import AdkAppState, AdkEvent, AdkSession
+from jido_tortoise.adk.pruning import Rules, Seen
+from jido_tortoise.database import Db
 from jido_tortoise.errors import (
     AlreadyExistsError,
     CorruptRowError,
@@ -122,6 +125,25 @@ async def test_prune_beside_appends_loses_no_event(adk_db: Database) -> None:
 
 
 # -- prune: events ------------------------------------------------------------------------------------------------
+
+
+async def test_prune_leaves_a_session_alone_that_was_made_anew(
+    adk_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted and made anew under its names since it was looked at, it is another one: its events are not old."""
+
+    async def made_anew(db: Db, rules: Rules) -> AsyncIterator[tuple[Seen, int]]:
+        async for one in found(db, rules):
+            await store.delete(**WHO, session_id="s")
+            await made("s", 2)
+            yield one
+            break  # the one that was made anew would be found too
+
+    found = pruning._with_old_events
+    monkeypatch.setattr(pruning, "_with_old_events", made_anew)
+    await made("s", 5)
+    assert await store.prune(app_name="shop", keep_events=1) == Pruned(0, 0)
+    assert ids(await got()) == ["e0", "e1"]
 
 
 async def test_prune_events_by_count(adk_db: Database) -> None:
