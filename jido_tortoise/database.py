@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Literal, TypeVar
 
 from tortoise.backends.base.client import TransactionalDBClient
@@ -194,11 +195,29 @@ def _alias_of(model: type[Model], context: TortoiseContext) -> str:
     # Which app a model belongs to is known to the process, not to the context: another context may have set it.
     app, alias = model._meta.app, model._meta.default_connection
     if app is None or alias is None or context.apps is None or app not in context.apps:
-        raise AppNotRegisteredError(
-            f'{model.__name__} is in no app of the Tortoise config: add `**jido_tortoise.apps()` to its "apps"',
-            model=model.__name__,
-        )
+        raise _not_registered(model, context)
     return alias
+
+
+def _not_registered(model: type[Model], context: TortoiseContext) -> AppNotRegisteredError:
+    name, taken = model.__name__, model._meta.app
+    config: Mapping[str, Any] = {} if context.apps is None else context.apps._config
+    for label, app in config.items():
+        if any(_module_has(module, model) for module in app["models"]):
+            return AppNotRegisteredError(
+                f"{name} is in the app {label!r} of the Tortoise config, but this process has it in the app {taken!r}"
+                " since an earlier Tortoise.init(), and Tortoise gives a model one app: use one label in all configs",
+                model=name,
+                label=label,
+                taken=taken,
+            )
+    return AppNotRegisteredError(
+        f'{name} is in no app of the Tortoise config: add `**jido_tortoise.apps()` to its "apps"', model=name
+    )
+
+
+def _module_has(module: str | ModuleType, model: type[Model]) -> bool:
+    return getattr(import_module(module) if isinstance(module, str) else module, model.__name__, None) is model
 
 
 def _config_error(connection: str | None, handler: ConnectionHandler) -> ConfigError:

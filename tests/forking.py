@@ -27,8 +27,19 @@ from typing import Any
 
 #: What our tests' programs import; that opens no connection and starts no thread, which a fork would not survive.
 _PRELOADED = (
-    *("aerich.cli", "aerich.inspectdb.postgres", "aiosqlite", "asyncpg", "jido_tortoise.cli.program"),
-    *("jido_tortoise.schema", "tortoise.cli", "tortoise.backends.asyncpg", "tortoise.backends.sqlite"),
+    *(
+        "aerich.cli",
+        "aerich.ddl.postgres",
+        "aerich.ddl.sqlite",
+        "aerich.inspectdb.postgres",
+        "anyio._backends._asyncio",
+    ),
+    *("aiosqlite", "asyncpg", "tortoise.backends.asyncpg", "tortoise.backends.sqlite", "tortoise.cli.cli"),
+    *("tortoise.migrations.schema_editor.asyncpg", "tortoise.migrations.schema_editor.sqlite"),
+    *(f"jido_tortoise.{family}.models" for family in ("adk", "agents", "recording")),
+    *(f"jido_tortoise.cli.{name}" for name in ("adk", "agents", "doctor", "migrations", "program", "recording")),
+    *("jido_tortoise.agents.tortoise", "jido_tortoise.demo.run", "jido_tortoise.migrations.operations"),
+    "jido_tortoise.schema",
 )
 #: Variables that an interpreter reads when it starts begin so; PYTHONPATH alone can be obeyed later.
 _READ_AT_START = ("COVERAGE_", "LANG", "LC_", "PYTHON")

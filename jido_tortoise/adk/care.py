@@ -173,6 +173,13 @@ class SessionCare:
         """
         key = session_key(app_name, user_id, session_id)
         event_id = seams.new_id("") if event_id is None else event_id
+        with telemetry.operation("adk_rewind", session_id=session_id) as span:
+            rewound = await self._rewind(key, before_invocation_id, event_id)
+            span.set(rev=rewound.rev)
+            return rewound
+
+    async def _rewind(self, key: Key, before_invocation_id: str, event_id: str) -> Session:
+        app_name, user_id, session_id = key
         for left in reversed(range(_LOOKS)):
             session = await self.get(app_name=app_name, user_id=user_id, session_id=session_id)
             if any(event.id == event_id for event in session.events):

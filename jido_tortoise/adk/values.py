@@ -6,14 +6,22 @@ kept in its `extra`, so that nothing is lost that another program has stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from jido_tortoise import seams, times
+from jido_tortoise.errors import InvalidInputError
 
 Map = Mapping[str, Any]
+
+
+def _several(value: object, path: str, what: str) -> tuple[Any, ...]:
+    """Answer what was given as a tuple; a text or a map is one thing, though Python would take it apart."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise InvalidInputError.at(path, f"a list of {what}", value)
+    return tuple(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ class Content:
     extra: Map = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", tuple(self.parts))
+        object.__setattr__(self, "parts", _several(self.parts, "content.parts", "Parts"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,8 @@ class Event:
     extra: Map = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "long_running_tool_ids", tuple(self.long_running_tool_ids))
+        ids = _several(self.long_running_tool_ids, "event.long_running_tool_ids", "texts")
+        object.__setattr__(self, "long_running_tool_ids", ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

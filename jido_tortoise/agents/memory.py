@@ -293,7 +293,7 @@ class InMemoryStorage:
     def iter_entries(
         self, thread_id: str, *, from_seq: int = 0, upto: int | None = None, page: int = 500
     ) -> AsyncIterator[Entry]:
-        """Walk the entries that are there when it begins, a page at a time."""
+        """Walk the entries that are there when it begins, a page at a time; telemetry is told of each."""
         rules.check_thread_id(thread_id)
         rules.check_walk(from_seq, upto, page)
         return self._walk(thread_id, from_seq, upto, page)
@@ -304,7 +304,10 @@ class InMemoryStorage:
             return
         stop = journal.rev if upto is None else min(upto, journal.rev)
         for first in range(max(start, journal.first_seq), stop, page):
-            for entry in rules.decode_entries(journal.stored(first, min(first + page, stop)), thread_id):
+            with telemetry.operation("iter_entries", thread_id=thread_id) as span:
+                entries = rules.decode_entries(journal.stored(first, min(first + page, stop)), thread_id)
+                span.set(count=len(entries))
+            for entry in entries:
                 yield entry
             if self.tables._journals.get(thread_id) is not journal:  # deleted meanwhile
                 return

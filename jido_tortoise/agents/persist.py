@@ -147,31 +147,41 @@ def _write_of(thread: Thread, stored: Stored) -> ThreadWrite:
 
 async def _overwrite(backing: Backing, agent: AgentLike, key: Any, look: Look) -> Saved:
     thread = _thread_of(agent)
-    there = None if thread is None else await backing.storage.load_thread(thread.id)
+    missing = None if thread is None else await _what_is_missing(backing, agent, thread)
     data = await callbacks.checkpoint(agent)
     look(data)
-    write = None
-    if thread is not None:
-        write = ThreadWrite(id=thread.id, entries=_missing_entries(thread, there), metadata=thread.metadata)
+    write, taken = None, 0
+    if thread is not None and missing is not None:
+        write, taken = ThreadWrite(id=thread.id, entries=missing(), metadata=thread.metadata), thread.rev
     saved = await backing.save(key, data, None, write)
-    if thread is not None and saved.rev != thread.rev:  # others' entries lie between: the numbers are no longer ours
-        agent.thread = _joined(await backing.storage.load_thread(thread.id), thread)  # type: ignore[attr-defined]
+    if thread is not None and saved.rev is not None and saved.rev != thread.rev:
+        # Others' entries lie between: the numbers are no longer ours.
+        agent.thread = await _joined(backing, thread, taken, saved.rev)  # type: ignore[attr-defined]
     _remember(agent, Stored(storage=backing.storage, key=key).after(saved, Attempt(data, None)))
     return saved
 
 
-def _missing_entries(thread: Thread, there: Thread | None) -> list[Entry]:
-    ids = {entry.id for entry in there} if there is not None else set()
-    first = there.first_seq if there is not None else 0
-    return [entry for entry in thread if entry.id not in ids and entry.seq >= first]
+async def _what_is_missing(backing: Backing, agent: AgentLike, thread: Thread) -> Callable[[], list[Entry]]:
+    """Answer what tells, at any later moment, which entries of the thread its journal lacks and has not dropped."""
+    there = await backing.storage.load_thread(thread.id)
+    head = await backing.head(thread.id) if there is None else there
+    ids = {entry.id for entry in there or ()}
+    stored: Stored | None = getattr(agent, "_stored", None)
+    known = stored.rev or 0 if stored is not None and stored.storage == backing.storage else 0
+    # What was stored and is older than the journal's oldest entry was dropped from it; a number alone does not tell.
+    first = min(known, head.first_seq) if head is not None else 0
+    return lambda: [entry for entry in thread if entry.id not in ids and entry.seq >= first]
 
 
-def _joined(there: Thread | None, thread: Thread) -> Thread:
-    """Answer the journal as it is stored, followed by what was appended to ours meanwhile."""
-    if there is None:
-        return thread
-    there.extend(_missing_entries(thread, there))
-    return there
+async def _joined(backing: Backing, thread: Thread, taken: int, rev: int) -> Thread:
+    """Answer the journal as it is stored at a revision, followed by what ours holds beyond what was `taken` of it."""
+    for _ in range(_ROUNDS):
+        head = await backing.head(thread.id)
+        there = None if head is None else await backing.read_thread(thread.id, head, rev)
+        if there is not None:
+            there.extend(thread._since(taken))
+            return there
+    return thread
 
 
 def _thread_of(agent: AgentLike) -> Thread | None:

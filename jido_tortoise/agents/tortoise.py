@@ -225,12 +225,20 @@ class TortoiseStorage:
     async def iter_entries(
         self, thread_id: str, *, from_seq: int = 0, upto: int | None = None, page: int = 500
     ) -> AsyncIterator[Entry]:
-        """Walk a journal in bounded memory, a page of entries at a time."""
+        """Walk a journal in bounded memory, a page of entries at a time; telemetry is told of each page."""
         rules.check_thread_id(thread_id)
         rules.check_walk(from_seq, upto, page)
         db = await self._db()
-        async for row in journal.walk(db, THREADS, (thread_id,), start=from_seq, stop=upto, page=page):
-            yield rules.decode_entry(StoredEntry(*row), thread_id)
+        head = await journal.read_head(db, THREADS, (thread_id,))
+        if head is None:
+            return
+        stop = head.counter if upto is None else min(upto, head.counter)
+        for first in range(max(from_seq, head.oldest), stop, page):
+            with telemetry.operation("iter_entries", thread_id=thread_id) as span:
+                rows = await journal.read_rows(db, THREADS, (thread_id,), first, min(first + page, stop))
+                span.set(count=len(rows))
+            for row in rows:
+                yield rules.decode_entry(StoredEntry(*row), thread_id)
 
     async def trim_thread(self, thread_id: str, *, before: int) -> int:
         """Drop the entries with a number below `before`, and answer how many; revision and numbers stay as they are."""

@@ -29,7 +29,7 @@ def add_to(commands: Any) -> None:
 def _add_list(actions: Any) -> None:
     one = actions.add_parser("list", parents=[options.connected()], help="list sessions, the last updated first")
     _add_app(one)
-    one.add_argument("--limit", type=int, default=100, metavar="N", help="at most N (default: 100)")
+    one.add_argument("--limit", type=options.number(1), default=100, metavar="N", help="at most N (default: 100)")
     one.add_argument("--after", metavar="CURSOR", help="go on after a page; it printed the cursor")
     one.set_defaults(run=_runner(_list))
 
@@ -37,7 +37,9 @@ def _add_list(actions: Any) -> None:
 def _add_show(actions: Any) -> None:
     one = actions.add_parser("show", parents=[options.connected()], help="show a session, its state and last events")
     _add_key(one)
-    one.add_argument("--events", type=int, default=10, metavar="N", help="the last N events (default: 10)")
+    one.add_argument(
+        "--events", type=options.number(0), default=10, metavar="N", help="the last N events (default: 10)"
+    )
     one.set_defaults(run=_runner(_show))
 
 
@@ -53,11 +55,15 @@ def _add_prune(actions: Any) -> None:
     one.add_argument(
         "--sessions-before", type=options.moment, metavar="MOMENT", help="sessions that were not updated since"
     )
-    one.add_argument("--keep-sessions", type=int, metavar="N", help="all but the newest N sessions of each user")
+    one.add_argument(
+        "--keep-sessions", type=options.number(0), metavar="N", help="all but the newest N sessions of each user"
+    )
     one.add_argument(
         "--events-before", type=options.moment, metavar="MOMENT", help="the first events, up to this moment"
     )
-    one.add_argument("--keep-events", type=int, metavar="N", help="all but the last N events of each session")
+    one.add_argument(
+        "--keep-events", type=options.number(0), metavar="N", help="all but the last N events of each session"
+    )
     one.add_argument("--dry-run", action="store_true", help="only count")
     one.set_defaults(run=_runner(_prune))
 

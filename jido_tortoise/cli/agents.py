@@ -30,7 +30,7 @@ def add_to(commands: Any) -> None:
 def _add_list(actions: Any) -> None:
     one = actions.add_parser("list", parents=[options.connected()], help="list checkpoints, oldest first")
     _add_filters(one)
-    one.add_argument("--limit", type=int, default=100, metavar="N", help="at most N (default: 100)")
+    one.add_argument("--limit", type=options.number(1), default=100, metavar="N", help="at most N (default: 100)")
     one.add_argument("--after", metavar="CURSOR", help="go on after a page; it printed the cursor")
     one.set_defaults(run=_runner(_list))
 
@@ -46,7 +46,9 @@ def _add_show(actions: Any) -> None:
         "name", nargs="+", metavar="KEY | TYPE ID", help="a checkpoint's key (text or JSON), or type and id"
     )
     _add_partition(one)
-    one.add_argument("--entries", type=int, default=10, metavar="N", help="the last N entries (default: 10)")
+    one.add_argument(
+        "--entries", type=options.number(0), default=10, metavar="N", help="the last N entries (default: 10)"
+    )
     one.set_defaults(run=_runner(_show))
 
 
@@ -162,7 +164,7 @@ async def _show(given: argparse.Namespace, storage: Any) -> int:
 
 
 def _print_agent(agent: StoredAgent, entries: list[dict[str, Any]]) -> None:
-    print(output.clean(f"{agent.key!r}, written {agent.version} times"))
+    print(output.clean(f"{agent.key!r}, written {output.times(agent.version)}"))
     data = agent.data if isinstance(agent.data, dict) else {"data": agent.data}
     width = max(map(len, data), default=0)
     for name, value in data.items():

@@ -36,19 +36,15 @@ def add_to(commands: Any) -> None:
         help='one conversation a line, {"messages": [...]} in the chat format of OpenAI; other keys become the'
         " thread's metadata (default: a small file of our own)",
     )
-    demo.add_argument("--limit", type=_positive, metavar="N", help="only the first N conversations")
-    demo.add_argument("--every", type=_positive, default=5, metavar="N", help="hibernate after N messages (default: 5)")
+    demo.add_argument("--limit", type=options.number(1), metavar="N", help="only the first N conversations")
+    demo.add_argument(
+        "--every", type=options.number(1), default=5, metavar="N", help="hibernate after N messages (default: 5)"
+    )
     demo.add_argument("--keep", action="store_true", help="leave the agents, and the temporary file, where they are")
     demo.add_argument("--strict", action="store_true", help="exit code 1 also when lines were skipped")
+    # For the processes that the demo starts.
+    demo.add_argument("--stage", dest="run", action="store_const", const=_stage, help=argparse.SUPPRESS)
     demo.set_defaults(run=_demo)
-    # Without a help text it stands in no list.
-    commands.add_parser("demo-stage", parents=[options.common()]).set_defaults(run=_stage)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
-    return int(text)
 
 
 def _stage(_: argparse.Namespace) -> int:

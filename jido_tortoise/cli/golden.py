@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jido_tortoise.cli import output
+from jido_tortoise.cli import options, output
 from jido_tortoise.errors import InvalidInputError, JidoError, said
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("golden files")
     group.add_argument("--golden", action="store_true", help="write a file for each agent, with all values replaced")
     group.add_argument("--out", type=Path, metavar="DIR", help=f"where (default: {_FOLDER}); files there never change")
-    group.add_argument("--limit", type=int, metavar="N", help="at most N agents of each type and version, oldest first")
+    group.add_argument(
+        "--limit", type=options.number(1), metavar="N", help="at most N agents of each type and version, oldest first"
+    )
     group.add_argument(
         "--keep", action="append", default=[], metavar="PATH", help="values to keep, such as state.status or payload.*"
     )

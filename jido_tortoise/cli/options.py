@@ -6,12 +6,13 @@ import argparse
 import os
 import sys
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jido_tortoise import checks
 from jido_tortoise.errors import ConfigError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -70,6 +71,22 @@ def families() -> argparse.ArgumentParser:
 def moment(text: str) -> datetime:
     """Read an argument as a moment of ISO 8601; without a zone it is of this machine's."""
     return datetime.fromisoformat(text).astimezone()
+
+
+def number(least: int, most: int = checks.MOST) -> Callable[[str], int]:
+    """Answer what reads an argument as a whole number from `least` to `most`; argparse says which option it was."""
+
+    def read(text: str) -> int:
+        try:
+            found = int(text)
+        except ValueError:
+            found = least - 1
+        if not least <= found <= most:
+            upto = "on" if most == checks.MOST else f"to {most}"
+            raise argparse.ArgumentTypeError(f"expected a number from {least} {upto}, got {text!r}")
+        return found
+
+    return read
 
 
 # -- the config ---------------------------------------------------------------------------------------------------

@@ -98,6 +98,11 @@ def target(path: Path | None) -> Iterator[TextIO]:
         raise InvalidInputError.at("--output", "a file that is not there yet", said(f"{path}: {error}")) from error
 
 
+def times(count: int) -> str:
+    """Say how often."""
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def bar(share: float, width: int = 16) -> str:
     """Draw a share of 1 as a bar: to an eighth of a character where the output can show that."""
     eighths = round(max(0.0, min(share, 1.0)) * width * 8)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from jido_tortoise.recording.query_results import SessionStats, UsageRow
 
 _PAGE = 500
+#: The most rows of one page, see `recording.filters`, which is not imported before it is needed.
+_MOST = 1000
 #: Seconds between two looks for new events.
 _PAUSE = 0.5
 
@@ -81,7 +83,9 @@ def _filters(given: argparse.Namespace) -> dict[str, Any]:
 def _add_list(actions: Any) -> None:
     one = _add(actions, "list", _list, "list sessions, the one that was changed last first")
     _add_filters(one)
-    one.add_argument("--limit", type=int, default=50, metavar="N", help="at most N, up to 1000 (default: 50)")
+    one.add_argument(
+        "--limit", type=options.number(1, _MOST), default=50, metavar="N", help="at most N, up to 1000 (default: 50)"
+    )
     one.add_argument("--after", metavar="CURSOR", help="go on after a page; it printed the cursor")
 
 
@@ -109,8 +113,12 @@ async def _list(given: argparse.Namespace, query: QueryAPI) -> int:
 def _add_show(actions: Any) -> None:
     one = _add(actions, "show", _show, "show a session, its runs and its last events")
     one.add_argument("session", metavar="SESSION")
-    one.add_argument("--runs", type=int, default=10, metavar="N", help="the last N runs (default: 10)")
-    one.add_argument("--events", type=int, default=10, metavar="N", help="the last N events (default: 10)")
+    one.add_argument(
+        "--runs", type=options.number(0, _MOST), default=10, metavar="N", help="the last N runs (default: 10)"
+    )
+    one.add_argument(
+        "--events", type=options.number(0, _MOST), default=10, metavar="N", help="the last N events (default: 10)"
+    )
 
 
 async def _show(given: argparse.Namespace, query: QueryAPI) -> int:
@@ -170,7 +178,9 @@ def _add_tail(actions: Any) -> None:
     )
     one = _add(actions, "tail", _tail, "print the last events of a session", text)
     one.add_argument("session", metavar="SESSION")
-    one.add_argument("-n", "--events", type=int, default=10, metavar="N", help="the last N events (default: 10)")
+    one.add_argument(
+        "-n", "--events", type=options.number(0, _MOST), default=10, metavar="N", help="the last N events (default: 10)"
+    )
     one.add_argument("-f", "--follow", action="store_true", help="go on with the events that come, until interrupted")
     one.add_argument("--type", action="append", metavar="TYPE", help="only events of this type (several: any)")
 

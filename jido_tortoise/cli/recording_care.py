@@ -61,12 +61,14 @@ def _add_prune(actions: Any) -> None:
     )
     one = _add(actions, "prune", _prune, "delete old sessions, and events that are too many", text)
     for field, (option, help) in _RULES.items():
-        one.add_argument(option, dest=field, type=int, metavar="N", help=help)
+        one.add_argument(option, dest=field, type=options.number(1), metavar="N", help=help)
     several: dict[str, Any] = {"action": "append", "default": None}
     one.add_argument("--exempt-tag", metavar="TAG", help="leave alone what has this tag (several: any)", **several)
     one.add_argument("--exempt-status", metavar="STATUS", help="leave alone what has it (several: any)", **several)
     one.add_argument("--archive", type=Path, metavar="FOLDER", help="write what goes for good into files there before")
-    one.add_argument("--batch", type=int, default=100, metavar="N", help="rows of one transaction (default: 100)")
+    one.add_argument(
+        "--batch", type=options.number(1), default=100, metavar="N", help="rows of one transaction (default: 100)"
+    )
     one.add_argument("--dry-run", action="store_true", help="only print what would go")
 
 

@@ -179,7 +179,10 @@ async def remove_agents(url: str, schema: str | None, run: str) -> int:
 def _run_stage(task: Task, report: Report, size: int, watcher: Watcher) -> None:
     watcher.begin(task.stage)
     process = subprocess.Popen(
-        [sys.executable, "-m", "jido_tortoise", "demo-stage"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "jido_tortoise", "demo", "--stage"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         with suppress(BrokenPipeError), cast(IO[str], process.stdin) as orders:  # its exit code will tell

@@ -55,14 +55,10 @@ jt.register(Basket, name="cli-basket")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def command(*arguments: object, cwd: Path, program: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own, which is a new interpreter when a program has to come first."""
+def command(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
     inherited = {name: value for name, value in os.environ.items() if name != "TORTOISE_ORM"}
-    if not program:
-        return forking.run("-m", "jido_tortoise", *arguments, cwd=cwd, env={**inherited, **environment})
-    start = f"{program}; from jido_tortoise.cli.program import main; raise SystemExit(main())"
-    line = [sys.executable, "-c", start, *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, env={**inherited, **environment}, timeout=60)
+    return forking.run("-m", "jido_tortoise", *arguments, cwd=cwd, env={**inherited, **environment})
 
 
 @pytest.fixture(autouse=True)
@@ -286,7 +282,8 @@ def test_version_and_help_say_what_they_should(run: Any) -> None:
     """The version is the installed one; the help names the exit codes."""
     assert run("--version")[1] == f"jido-tortoise {jt.__version__}\n"
     assert "3 the database" in run("--help")[1]
-    assert "demo-stage" not in run("--help")[1]
+    for shown in (run("--help")[1], run("nothing")[2], run("demo", "--help")[1]):
+        assert "stage" not in shown, "the demo's own processes are its own affair"
 
 
 def test_every_command_is_documented() -> None:
@@ -296,7 +293,7 @@ def test_every_command_is_documented() -> None:
         assert f"`{name}`" in page or f"\n## {name}\n" in page, name
         for option in _options(name.split()):
             assert f"`{option}" in page, (name, option)
-    assert sorted(_leaves(program.build_parser())) == sorted((*_COMMANDS, "demo-stage"))
+    assert sorted(_leaves(program.build_parser())) == sorted(_COMMANDS)
 
 
 def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -320,23 +317,24 @@ def _options(words: list[str]) -> Iterator[str]:
     for word in words:
         parser = _subparsers(parser)[word]
     for action in parser._actions:
+        if action.help == argparse.SUPPRESS:
+            continue
         yield from (option for option in action.option_strings if option.startswith("--") and option != "--help")
 
 
 def test_nothing_optional_is_needed(tmp_path: Path) -> None:
     """upgrade, verify, demo and all others run with Tortoise and Aerich alone."""
-    gone = "import sys; sys.modules.update(dict.fromkeys(['rich', 'orjson', 'asyncpg', 'pydantic', 'typer']))"
-    for line in (
-        ("upgrade", "--db", "sqlite://app.db"),
-        ("verify", "--db", "sqlite://app.db"),
-        ("doctor", "--db", "sqlite://app.db"),
-        ("migrations", "history", "--db", "sqlite://app.db"),
-        ("agents", "list", "--db", "sqlite://app.db"),
-    ):
-        done = command(*line, cwd=tmp_path, program=gone)
-        assert done.returncode == 0, done.stderr
-    done = command("verify", "--db", "postgres://nobody@localhost/none", cwd=tmp_path, program=gone)
-    assert (done.returncode, "jido-tortoise[asyncpg]" in done.stderr) == (2, True)
+    here = "--db sqlite://app.db"
+    lines = [f"{name} {here}".split() for name in ("upgrade", "verify", "doctor", "migrations history", "agents list")]
+    lines.append(["verify", "--db", "postgres://nobody@localhost/none"])
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['rich', 'orjson', 'asyncpg', 'pydantic', 'typer']))\n"
+        "from jido_tortoise.cli.program import main\n"
+        f"raise SystemExit([main(line) for line in {lines}] != [0, 0, 0, 0, 0, 2])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "jido-tortoise[asyncpg]" in done.stderr.splitlines()[-1]
 
 
 def test_what_is_printed_cannot_steer_a_terminal() -> None:
@@ -623,7 +621,7 @@ def test_show_needs_no_class_of_the_host(stored: str, name: list[str], partition
 def test_show_for_people_has_the_same(stored: str, run: Any) -> None:
     """A line for each part of the checkpoint, then a table of entries."""
     _, printed, _ = run("agents", "show", "cli-buyer", "user-1", "--db", stored, "--entries", "1")
-    assert "('cli-buyer', 'user-1'), written 1 times" in printed
+    assert "('cli-buyer', 'user-1'), written once" in printed
     assert '"$jido:type": "cli-basket"' in printed
     assert printed.splitlines()[-1].split()[0] == "11"
     assert "seq" not in run("agents", "show", "cli-buyer", "user-1", "--db", stored, "--entries", "0")[1]

@@ -34,6 +34,24 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        (("list", "--limit", 1001), "--limit"),
+        (("list", "--limit", 0), "--limit"),
+        (("show", "s", "--runs", -1), "--runs"),
+        (("show", "s", "--events", 1001), "--events"),
+        (("tail", "s", "-n", "1001"), "-n/--events"),
+        (("tail", "s", "-n", "many"), "-n/--events"),
+    ],
+)
+def test_a_number_that_is_none(run: Run, given: tuple[object, ...], option: str) -> None:
+    """Is refused by the name of its option, before any database is asked."""
+    code, _, err = run(*given, "--db", "sqlite://nowhere.db")
+    assert code == 2
+    assert f"argument {option}: expected a number from" in err
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest) -> str:
     """Give the URL of a database with the sessions of `recorded`."""

@@ -22,7 +22,7 @@ from jido_tortoise import codec
 from jido_tortoise.cli import program, progress
 from jido_tortoise.demo import run, transcripts
 from jido_tortoise.demo.measure import Durations
-from jido_tortoise.demo.run import OWN_TRANSCRIPTS, Plan, Report, run_demo, shown_url
+from jido_tortoise.demo.run import OWN_TRANSCRIPTS, Plan, run_demo, shown_url
 from jido_tortoise.demo.transcripts import BadLine, Conversation
 from jido_tortoise.errors import InvalidInputError, JidoError, NotFoundError
 from jido_tortoise_testing.postgres import run_sql
@@ -152,21 +152,6 @@ def test_real_conversations_lose_nothing(url: str) -> None:
     assert (compared["agents"], compared["entries"], compared["differing"]) == (120, sum(messages), 0)
 
 
-def test_hard_values_come_back_exactly(url: str, tmp_path: Path) -> None:
-    """What JSON can hold and databases change: numbers, NUL, surrogates, our own tags, empty things."""
-    messages = [
-        {"role": "user", "content": "\u0000 \ud800 🙂 e\u0301", "n": [1, 1.0, 1e16, -0.0, 1e-300, 2**80, float("inf")]},
-        {"$jido:bytes": "not ours", "": {}, "role": None, "b": [True, False, None, [], ""]},
-        {},
-    ]
-    rows = b'{"messages": [{"a": 1, "a": 2}], "messages": [], "x": {"$jido:type": "y"}}'
-    path = write_lines(tmp_path / "hard.jsonl", rows)
-    path.write_bytes(path.read_bytes() + json.dumps({"messages": messages, "meta": messages}).encode())
-    report = run_demo(Plan(db=url, transcripts=path, every=1), Silent())
-    assert report.ok, report.differences
-    assert report.compared["entries"] == 3
-
-
 def test_a_database_that_is_not_there_is_one_clear_line() -> None:
     """No traceback, exit code 3, and no password in the output."""
     done = demo("--db", "postgres://me:secret@localhost:1/none?password=secret")
@@ -192,24 +177,6 @@ def test_passwords_are_not_shown(url: str, shown: str) -> None:
 # -- something is lost --------------------------------------------------------------------------------------------
 
 
-def _lost(url: str, before_compare: Callable[[], object], **plan: Any) -> Report:
-    return run_demo(Plan(db=url, **plan), Silent(compare=before_compare))
-
-
-def test_one_flipped_byte_in_the_database_file_is_found(sqlite_url: str) -> None:
-    """The comparison reads what is really stored: a bit of rust on the disk does not go unseen."""
-    path = Path(sqlite_url.removeprefix("sqlite://"))
-
-    def flip() -> None:
-        stored = path.read_bytes()
-        place = stored.index(b"It is rounder than the first one")
-        path.write_bytes(stored[:place] + b"J" + stored[place + 1 :])
-
-    report = _lost(sqlite_url, flip)
-    assert not report.ok
-    assert [(one["line"], one["text"][:21]) for one in report.differences] == [(1, "message 4 is stored a")]
-
-
 _MORE = (
     "INSERT INTO jido_thread_entries (thread_id, seq, entry_id, at_ms, kind, payload, refs)"
     " SELECT thread_id, 4, 'one more', at_ms, kind, payload, refs FROM jido_thread_entries"
@@ -230,10 +197,20 @@ _LOSSES = (
 )
 
 
+#: What JSON can hold and databases change: numbers, NUL, surrogates, our own tags, empty things.
+_HARD = [
+    {"role": "user", "content": "\u0000 \ud800 🙂 e\u0301", "n": [1, 1.0, 1e16, -0.0, 1e-300, 2**80, float("inf")]},
+    {"$jido:bytes": "not ours", "": {}, "role": None, "b": [True, False, None, [], ""]},
+    {},
+]
+_REPEATED = b'{"messages": [{"a": 1, "a": 2}], "messages": [], "x": {"$jido:type": "y"}}'
+
+
 def test_whatever_is_lost_in_the_database_is_found(url: str, tmp_path: Path) -> None:
-    """Each part of what is stored is compared, and the report names the line that it belongs to."""
+    """Each part of what is stored is compared, and told with its line; hard values beside it come back exactly."""
     conversation = {"messages": [{"role": "user", "content": str(n)} for n in range(4)], "topic": "tea"}
-    path = write_lines(tmp_path / "many.jsonl", *[conversation] * len(_LOSSES))
+    hard = json.dumps({"messages": _HARD, "meta": _HARD}).encode()
+    path = write_lines(tmp_path / "many.jsonl", *[conversation] * len(_LOSSES), _REPEATED, hard)
     is_sqlite = url.startswith("sqlite")
     three = "json_set(data, '$.state.messages', 3)" if is_sqlite else "jsonb_set(data, '{state,messages}', '3')"
     changes = [sql.replace("{three messages}", three) for change, _ in _LOSSES for sql in change.split("; ")]
@@ -242,49 +219,51 @@ def test_whatever_is_lost_in_the_database_is_found(url: str, tmp_path: Path) -> 
     else:  # an entry is changed by whoever may switch the guard off, and switches it on again
         switch = "ALTER TABLE jido_thread_entries {} TRIGGER USER"
         changes = [switch.format("DISABLE"), *changes, switch.format("ENABLE")]
-    report = _lost(url, lambda: execute(url, *changes), transcripts=path)
+    watcher = Silent(compare=lambda: execute(url, *changes))
+    report = run_demo(Plan(db=url, transcripts=path, every=1), watcher)
     assert not report.ok
     assert [one["line"] for one in report.differences] == [1, 2, 3, 4, 5, 6, 7, None]
     for one, (_, text) in zip(report.differences, _LOSSES, strict=False):
         assert one["text"].startswith(text)
-    assert report.differences[-1]["text"] == "6 agents are stored of 7 conversations in the file"
+    assert report.differences[-1]["text"] == "8 agents are stored of 9 conversations in the file"
+    assert report.processes[0]["entries"] + report.processes[1]["entries"] == 4 * len(_LOSSES) + len(_HARD)
 
 
-def test_changed_bytes_in_the_transcript_are_found(sqlite_url: str, tmp_path: Path) -> None:
-    """The comparison reads the file anew: messages, other keys, and 1, 1.0 and true are three things."""
-    path = write_lines(tmp_path / "four.jsonl", *[{"messages": [{"n": 1, "s": "abc"}], "topic": "tea"}] * 4)
-    lines = path.read_bytes().splitlines(keepends=True)
-    lines[0] = lines[0].replace(b"abc", b"abd")
-    lines[1] = lines[1].replace(b"tea", b"ten")
-    lines[2] = lines[2].replace(b"1", b"true")
-    report = _lost(sqlite_url, lambda: path.write_bytes(b"".join(lines)), transcripts=path)
-    assert [one["line"] for one in report.differences] == [1, 2, 3]
-
-
-def test_a_line_that_turns_bad_is_found(sqlite_url: str, tmp_path: Path) -> None:
-    """A stored agent whose line can be read no more is a difference, not one line less to compare."""
-    path = tmp_path / "copy.jsonl"
-    path.write_bytes(OWN_TRANSCRIPTS.read_bytes())
-    report = _lost(sqlite_url, lambda: path.write_bytes(b"[" + path.read_bytes()[1:]), transcripts=path)
-    assert [one["line"] for one in report.differences] == [None]
-
-
-def test_a_difference_is_exit_code_1(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sqlite_url: str
+def test_what_has_changed_in_the_files_is_found_and_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sqlite_url: str, tmp_path: Path
 ) -> None:
-    """A script that runs the demo learns of it, and a reader sees which line it is."""
+    """A bit of rust on the disk; a transcript that is read anew, where 1 and true are two things; a line turned bad.
+
+    A script that runs the demo learns of it by its exit code, and a reader sees which lines they are.
+    """
+    stored, path = Path(sqlite_url.removeprefix("sqlite://")), tmp_path / "six.jsonl"
+    write_lines(path, *[{"messages": [{"n": 1, "s": "abc"}], "topic": "tea"}] * 5, {"messages": [{"s": "rounder"}]})
     begin = progress.Display.begin
 
     def tampered(self: progress.Display, stage: str) -> None:
         if stage == "compare":
-            execute(sqlite_url, "DELETE FROM jido_checkpoints WHERE agent_id = 'line-2'")
+            lines = path.read_bytes().splitlines(keepends=True)
+            lines[0] = lines[0].replace(b"abc", b"abd")
+            lines[1] = lines[1].replace(b"tea", b"ten")
+            lines[2] = lines[2].replace(b"1", b"true")
+            lines[4] = b"[" + lines[4][1:]
+            path.write_bytes(b"".join(lines))
+            place = (kept := stored.read_bytes()).index(b"rounder")
+            stored.write_bytes(kept[:place] + b"j" + kept[place + 1 :])
         begin(self, stage)
 
     monkeypatch.setattr(progress.Display, "begin", tampered)
-    assert program.main(["demo", "--db", sqlite_url]) == 1
+    assert program.main(["demo", "--db", sqlite_url, "--transcripts", str(path)]) == 1
     printed = capsys.readouterr()
-    assert "NOT stored as the file has them" in printed.out
-    assert f"DIFFERS {OWN_TRANSCRIPTS}, line 2: NotFoundError" in printed.err
+    assert "NOT stored as the file has them; skipped lines: 1" in printed.out
+    told = [line.removeprefix(f"DIFFERS {path}") for line in printed.err.splitlines() if line.startswith("DIFFERS")]
+    assert [line.partition(" as ")[0] for line in told] == [
+        ", line 1: message 0 is stored",
+        ", line 2: the metadata differ from the line's other keys",
+        ", line 3: message 0 is stored",
+        ", line 6: message 0 is stored",
+        ": 6 agents are stored of 5 conversations in the file",
+    ]
 
 
 def test_a_process_that_is_killed_is_told_and_its_agents_removed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,12 +429,12 @@ def test_a_line_that_is_too_long_is_passed_over_in_pieces(tmp_path: Path, monkey
 def test_big_files_are_read_in_bounded_memory(tmp_path: Path) -> None:
     """Memory depends on the longest line, not on the file."""
     line = json.dumps({"messages": [{"role": "user", "content": "x" * 200}] * 50}).encode()
-    path = write_lines(tmp_path / "big.jsonl", *[line] * 2000)
-    assert path.stat().st_size > 20_000_000
+    path = write_lines(tmp_path / "big.jsonl", *[line] * 400)
+    assert path.stat().st_size > 4_000_000
     tracemalloc.start()
     try:
-        assert sum(isinstance(one, Conversation) for one in transcripts.read(path)) == 2000
-        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+        assert sum(isinstance(one, Conversation) for one in transcripts.read(path)) == 400
+        assert tracemalloc.get_traced_memory()[1] < 400_000
     finally:
         tracemalloc.stop()
 

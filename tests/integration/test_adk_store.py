@@ -519,6 +519,8 @@ async def test_what_cannot_be_stored_is_named() -> None:
         ({"partial": "no"}, "event.partial"),
         ({"finish_reason": 5}, "event.finish_reason"),
         ({"long_running_tool_ids": ["a", 1]}, "event.long_running_tool_ids[1]"),
+        ({"long_running_tool_ids": "ab"}, "event.long_running_tool_ids"),
+        ({"long_running_tool_ids": 3}, "event.long_running_tool_ids"),
         ({"actions": None}, "event.actions"),
         ({"actions": Actions(artifact_delta=[1])}, "event.actions.artifact_delta"),
         ({"actions": Actions(escalate="x")}, "event.actions.escalate"),
@@ -534,6 +536,9 @@ async def test_what_cannot_be_stored_is_named() -> None:
         with pytest.raises(InvalidInputError) as caught:
             await store.append_event(session, Event(**given))
         assert caught.value.path == path
+    with pytest.raises(InvalidInputError) as caught:
+        Content("user", "a text")  # type: ignore[arg-type]
+    assert caught.value.path == "content.parts"
     for stranger, event, path in (("s", Event(), "session"), (session, {"id": "e"}, "event")):
         with pytest.raises(InvalidInputError) as caught:
             await store.append_event(stranger, event)

@@ -64,6 +64,18 @@ async def test_app_not_registered(db: Database, monkeypatch: pytest.MonkeyPatch)
             resolve(None, JidoThread)
 
 
+async def test_another_label(sqlite_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tortoise gives a model one app in a process: where the config has it under another, both are named."""
+    monkeypatch.setattr(JidoThread._meta, "app", "before")
+    models = {"host": {"models": ["jido_tortoise.agents.models"]}}
+    async with TortoiseContext() as context:
+        with pytest.warns(RuntimeWarning, match="has no models"):
+            await context.init(config={"connections": {"default": "sqlite://:memory:"}, "apps": models})
+        with pytest.raises(AppNotRegisteredError, match=r"'host' .* 'before'") as caught:
+            resolve(None, JidoThread)
+    assert (caught.value.label, caught.value.taken) == ("host", "before")
+
+
 async def test_ambiguous_connection() -> None:
     """Several connections, of which our app names none: the error says which there are and what to write."""
     connections = {"main": "sqlite://:memory:", "other": "sqlite://:memory:"}

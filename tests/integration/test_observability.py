@@ -46,6 +46,7 @@ CALLS: dict[str, Any] = {
     "fetch": lambda s: s.fetch("k"),
     "list_checkpoints": lambda s: s.list_checkpoints(),
     "count_checkpoints": lambda s: s.count_checkpoints(),
+    "iter_entries": lambda s: _walk(s),
     "repair_thread": lambda s: s.repair_thread("t"),
     "delete_agent": lambda s: s.delete_agent("k", "t"),
     "delete_checkpoint": lambda s: s.delete_checkpoint("k"),
@@ -66,12 +67,17 @@ SAID: dict[str, dict[str, int]] = {
     "save": {"rev": 3, "version": 2},
     "fetch": {"rev": 3, "version": 2},
     "list_checkpoints": {"count": 1},
+    "iter_entries": {"count": 2},
     "count_checkpoints": {"count": 1},
 }
 
 
 async def _read(storage: Any) -> None:
     await storage.read_thread("t", await storage.get_thread_head("t"))
+
+
+async def _walk(storage: Any) -> None:
+    assert [entry.seq async for entry in storage.iter_entries("t", page=2)] == [1, 2]
 
 
 async def test_every_operation_is_told(storage: Any) -> None:
@@ -147,6 +153,7 @@ ADK_CALLS: dict[str, tuple[Any, dict[str, int]]] = {
     "adk_page_sessions": (lambda s: s.page_sessions(app_name="shop"), {"count": 1}),
     "adk_get_user_state": (lambda s: s.get_user_state(app_name="shop", user_id="ann"), {}),
     "adk_copy": (lambda s: s.copy(**WHO, new_session_id="copy"), {"rev": 1, "count": 1}),
+    "adk_rewind": (lambda s: s.rewind(**WHO, before_invocation_id="i"), {"rev": 2}),
     "adk_delete_invocation": (lambda s: s.delete_invocation(**WHO, invocation_id="i"), {"count": 1}),
     "adk_prune": (lambda s: s.prune(app_name="shop", keep_sessions=1), {"sessions": 1}),
     "adk_delete": (lambda s: s.delete(**WHO), {}),

@@ -658,6 +658,45 @@ async def test_force_keeps_everybodys_entries(storage: Any) -> None:
     assert (await thaw(storage, Bare, "a", journal="exact")).thread.rev == 3
 
 
+async def test_force_brings_no_dropped_entry_back() -> None:
+    """What a compaction has dropped stays dropped, also where nothing is left; what was never stored is stored."""
+    storage = InMemoryStorage()
+    agent = bare()
+    for keep in (1, 0):
+        agent.thread.extend([{"kind": "note"}] * 3)
+        await hibernate(storage, agent)
+        rev = agent.thread.rev
+        await care.compact(storage, agent.thread.id, keep=keep)
+        await hibernate(storage, agent, force=True)
+        head = await storage.get_thread_head(agent.thread.id)
+        assert head is not None
+        assert (head.rev, head.first_seq) == (rev, rev - keep)
+    mine = agent.thread.append("note", {"text": "mine"})
+    await note(storage, agent.thread.id, "theirs", "theirs", "theirs")
+    await care.compact(storage, agent.thread.id, keep=1)
+    await hibernate(storage, agent, force=True)
+    assert (await thaw(storage, Bare, "a", journal="exact")).thread.last().id == mine.id
+    await note(storage, agent.thread.id, "theirs", "theirs")
+    await care.compact(storage, agent.thread.id, keep=0)
+    await hibernate(storage, agent, force=True)
+    last = agent.thread.append("note", {"text": "mine"})
+    await hibernate(storage, agent)
+    assert (await thaw(storage, Bare, "a", journal="exact")).thread.last() == last
+
+
+async def test_another_storage_and_another_key_are_unmet() -> None:
+    """What an agent knows of one place says nothing of another: it is stored there whole, and unguarded."""
+    one, two = InMemoryStorage(), InMemoryStorage()
+    agent = bare(n=1)
+    agent.thread.append("note")
+    await hibernate(one, agent)
+    await hibernate(one, agent)
+    await hibernate(two, agent)
+    await hibernate(two, agent, key="copy")
+    for place in ({"key": KEY}, {"key": "copy"}):
+        assert (await thaw(two, Bare, "a", journal="exact", **place)).thread.rev == 1
+
+
 async def test_H7_invalid_entry_value_names_its_path(storage: Any) -> None:
     """A value that cannot be stored is refused with its path before anything is written."""
     agent = bare()
@@ -751,6 +790,9 @@ async def test_renamed_type_is_found_by_its_alias(storage: Any) -> None:
     with pytest.raises(ThawError) as caught:
         await thaw(storage, Bare, None, key=("old_name", "a"))
     assert caught.value.reason == "agent_type_mismatch"
+    await care.delete_agent(storage, Renamed, "a")
+    with pytest.raises(NotFoundError):
+        await thaw(storage, Renamed, "a")
 
 
 # -- the host's transaction, cancellation, lost answers -----------------------------------------------------------
