@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 import jido_tortoise
+import jido_tortoise.adk
+import jido_tortoise.recording
 
 # The names that the documentation teaches; removing one breaks somebody's import.
 _FIXED = {
@@ -32,10 +35,14 @@ _FIXED = {
 }
 
 
-def test_every_name_of_all_is_there_and_named_once() -> None:
+lazy = pytest.mark.parametrize("package", [jido_tortoise, jido_tortoise.adk, jido_tortoise.recording])
+
+
+@lazy
+def test_every_name_of_all_is_there_and_named_once(package: Any) -> None:
     """`from jido_tortoise import *` works, lazily imported names included."""
-    assert len(jido_tortoise.__all__) == len(set(jido_tortoise.__all__))
-    assert [name for name in jido_tortoise.__all__ if getattr(jido_tortoise, name, None) is None] == []
+    assert len(package.__all__) == len(set(package.__all__))
+    assert [name for name in package.__all__ if getattr(package, name, None) is None] == []
 
 
 def test_the_documented_names_are_public() -> None:
@@ -51,21 +58,35 @@ def test_public_names_know_where_they_live() -> None:
     assert {name: module for name, module in modules.items() if not module.startswith("jido_tortoise")} == {}
 
 
-def test_dir_lists_what_is_public() -> None:
+@lazy
+def test_dir_lists_what_is_public(package: Any) -> None:
     """Completion in a shell shows names that were not imported yet."""
-    assert set(jido_tortoise.__all__) <= set(dir(jido_tortoise))
+    assert set(package.__all__) <= set(dir(package))
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+@lazy
+def test_a_name_that_is_not_there_is_an_attribute_error(package: Any) -> None:
     """A misspelt name is told as any module tells it, and `hasattr` works."""
     with pytest.raises(AttributeError, match="has no attribute 'Agnet'"):
-        _ = jido_tortoise.Agnet  # type: ignore[attr-defined]
+        _ = package.Agnet
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     """A program that never uses it does not pay for it."""
     heavy = ["aerich", "asyncpg", "fastapi", "google", "opentelemetry", "orjson", "pydantic", "pytest", "rich", "typer"]
     program = f"import sys, jido_tortoise; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_importing_the_models_imports_no_stores() -> None:
+    """Tortoise imports the models of all families in each process of a host, which may use one of them."""
+    families = ("adk", "agents", "recording")
+    program = f"""
+import sys
+import {", ".join(f"jido_tortoise.{family}.models" for family in families)}
+print([name for name in sys.modules if name.startswith("jido_tortoise") and name.endswith(("store", "storage"))])
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

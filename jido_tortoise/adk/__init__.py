@@ -1,6 +1,7 @@
 """ADK sessions in the host's database: events, and the state that a session, a user and an app keep.
 
-`TortoiseSessionService` needs google-adk, the extra `adk`; it is imported when it is first asked for.
+A name is imported when it is first used: Tortoise wants the models alone, and each process of a host would pay for all.
+`TortoiseSessionService` needs google-adk, the extra `adk`.
 """
 
 from __future__ import annotations
@@ -8,23 +9,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jido_tortoise.adk.pages import SessionPage
-from jido_tortoise.adk.pruning import Pruned
-from jido_tortoise.adk.store import AdkSessionStore
-from jido_tortoise.adk.values import (
-    Actions,
-    Blob,
-    Content,
-    Event,
-    FunctionCall,
-    FunctionResponse,
-    Part,
-    Session,
-)
-from jido_tortoise.errors import ConfigError
-
 if TYPE_CHECKING:
     from jido_tortoise.adk.google_adk import TortoiseSessionService
+    from jido_tortoise.adk.pages import SessionPage
+    from jido_tortoise.adk.pruning import Pruned
+    from jido_tortoise.adk.store import AdkSessionStore
+    from jido_tortoise.adk.values import (
+        Actions,
+        Blob,
+        Content,
+        Event,
+        FunctionCall,
+        FunctionResponse,
+        Part,
+        Session,
+    )
 
 __all__ = [
     "Actions",
@@ -42,12 +41,25 @@ __all__ = [
 ]
 
 
+#: Where each name stands.
+_NAMES = {
+    "google_adk": ("TortoiseSessionService",),
+    "pages": ("SessionPage",),
+    "pruning": ("Pruned",),
+    "store": ("AdkSessionStore",),
+    "values": ("Actions", "Blob", "Content", "Event", "FunctionCall", "FunctionResponse", "Part", "Session"),
+}
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+
 def _find(name: str) -> Any:
     try:
-        return getattr(import_module(f"{__name__}.google_adk"), name)
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "google":
             raise
+        from jido_tortoise.errors import ConfigError
+
         raise ConfigError(
             f'{name} needs google-adk from version 2 on: pip install "jido-tortoise[adk]"',
             reason="missing_extra",
@@ -58,7 +70,7 @@ def _find(name: str) -> Any:
 if not TYPE_CHECKING:  # type checkers would take every misspelt name for one that it finds
 
     def __getattr__(name: str) -> Any:
-        if name != "TortoiseSessionService":
+        if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = globals()[name] = _find(name)
         return value

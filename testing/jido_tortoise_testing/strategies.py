@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -149,6 +149,8 @@ class _Checkpoint:
 _handles = st.integers(0, 1)
 _numbers = st.integers(0, _THREADS - 1)
 _batches = st.lists(entries(), min_size=1, max_size=3)
+#: How far off a revision or a version is that must conflict.
+_wrong = st.sampled_from([-1, 1])
 
 
 def _able(*capabilities: str) -> Callable[[Any], Any]:
@@ -207,10 +209,16 @@ class StorageMachine(RuleBasedStateMachine):
         """Append to whatever is there."""
         self._append(by, number, drawn, None)
 
-    @rule(by=_handles, number=_numbers, drawn=_batches, off=st.sampled_from([0, 0, -1, 1]))
-    def append_at(self, by: int, number: int, drawn: list[Entry], off: int) -> None:
-        """Append at the right revision, or at a wrong one, which must conflict."""
-        self._append(by, number, drawn, max(0, self.threads.get(number, _Thread()).rev + off))
+    @rule(by=_handles, number=_numbers, drawn=_batches)
+    def append_at(self, by: int, number: int, drawn: list[Entry]) -> None:
+        """Append at the right revision."""
+        self._append(by, number, drawn, self.threads.get(number, _Thread()).rev)
+
+    @rule(by=_handles, number=_numbers, off=_wrong)
+    def append_beside(self, by: int, number: int, off: int) -> None:
+        """Append at a revision that was, or is yet to come: both must conflict."""
+        number = self._written(number)
+        self._append(by, number, [Entry("note")], _beside(self.threads.get(number, _Thread()).rev, off))
 
     def _append(self, by: int, number: int, drawn: list[Entry], expected: int | None) -> None:
         added = self.fresh(drawn)
@@ -254,8 +262,7 @@ class StorageMachine(RuleBasedStateMachine):
 
     def _written(self, number: int) -> int:
         """Answer a thread that is there, if there is one: a call on nothing seldom shows a fault."""
-        there = sorted(self.threads)
-        return there[number % len(there)] if there else number
+        return _of_those(self.threads, number)
 
     @_able("copy")
     @rule(by=_handles, source=_numbers, into=_numbers)
@@ -278,10 +285,17 @@ class StorageMachine(RuleBasedStateMachine):
         self._put(by, number, data, None)
 
     @_able("compare_and_set")
-    @rule(by=_handles, number=_numbers, data=states(), off=st.sampled_from([0, 0, -1, 1]))
-    def put_over(self, by: int, number: int, data: dict[str, Any], off: int) -> None:
-        """Put over the right version, or over a wrong one, which must conflict."""
-        self._put(by, number, data, max(0, self._version(number) + off))
+    @rule(by=_handles, number=_numbers, data=states())
+    def put_over(self, by: int, number: int, data: dict[str, Any]) -> None:
+        """Put over the right version."""
+        self._put(by, number, data, self._version(number))
+
+    @_able("compare_and_set")
+    @rule(by=_handles, number=_numbers, off=_wrong)
+    def put_beside(self, by: int, number: int, off: int) -> None:
+        """Put over a version that was, or is yet to come: both must conflict."""
+        number = _of_those(self.checkpoints, number)
+        self._put(by, number, {"n": 0}, _beside(self._version(number), off))
 
     def _version(self, number: int) -> int:
         return self.checkpoints[number].version if number in self.checkpoints else 0
@@ -306,6 +320,7 @@ class StorageMachine(RuleBasedStateMachine):
     @rule(by=_handles, number=_numbers, drawn=_batches, off=st.sampled_from([0, 0, 1]))
     def save(self, by: int, number: int, drawn: list[Entry], off: int) -> None:
         """Write checkpoint and journal together, or neither."""
+        number = self._written(number) if off else number
         added, model = self.fresh(drawn), self.threads.get(number, _Thread())
         thread = ThreadWrite(id=self.name(number), entries=added, expected_rev=model.rev + off)
         work = self.handle(by).save(self.name(number), {"n": 1}, expected_version=self._version(number), thread=thread)
@@ -344,6 +359,17 @@ class StorageMachine(RuleBasedStateMachine):
         seen = None if found is None else (found.version, found.data)
         wanted = None if model is None else (model.version, model.data)
         assert_same(seen, wanted, f"checkpoints[{number}]")
+
+
+def _of_those(there: Mapping[int, object], number: int) -> int:
+    """Answer one of those that are there, if there are any."""
+    numbers = sorted(there)
+    return numbers[number % len(numbers)] if numbers else number
+
+
+def _beside(right: int, off: int) -> int:
+    # Where nothing is there was nothing before.
+    return right + off if right + off >= 0 else right + 1
 
 
 def _must_raise(errors: type[Exception] | tuple[type[Exception], ...], call: Callable[[], object]) -> None:
