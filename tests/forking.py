@@ -42,7 +42,7 @@ _PRELOADED = (
     "jido_tortoise.schema",
 )
 #: Variables that an interpreter reads when it starts begin so; PYTHONPATH alone can be obeyed later.
-_READ_AT_START = ("COVERAGE_", "LANG", "LC_", "PYTHON")
+_READ_AT_START = ("COVERAGE_PROCESS_", "LANG", "LC_", "PYTHON")
 #: Seconds until what runs is killed.
 _TIMEOUT = 60
 
@@ -85,7 +85,7 @@ def _at_start(environment: Mapping[str, str]) -> dict[str, str]:
 @functools.cache
 def _environment() -> dict[str, str]:
     """Give the environment of the process that is forked, which measures no coverage and finds us by its folder."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PYTHONPATH"))}
+    return {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_PROCESS_", "PYTHONPATH"))}
 
 
 @functools.cache
