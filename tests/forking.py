@@ -41,8 +41,10 @@ _PRELOADED = (
     *("jido_tortoise.agents.tortoise", "jido_tortoise.demo.run", "jido_tortoise.migrations.operations"),
     "jido_tortoise.schema",
 )
+#: Variables that have coverage measure a new process begin so.
+_MEASURE = "COVERAGE_PROCESS_"
 #: Variables that an interpreter reads when it starts begin so; PYTHONPATH alone can be obeyed later.
-_READ_AT_START = ("COVERAGE_PROCESS_", "LANG", "LC_", "PYTHON")
+_READ_AT_START = (_MEASURE, "LANG", "LC_", "PYTHON")
 #: Seconds until what runs is killed.
 _TIMEOUT = 60
 
@@ -85,7 +87,7 @@ def _at_start(environment: Mapping[str, str]) -> dict[str, str]:
 @functools.cache
 def _environment() -> dict[str, str]:
     """Give the environment of the process that is forked, which measures no coverage and finds us by its folder."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_PROCESS_", "PYTHONPATH"))}
+    return {name: value for name, value in os.environ.items() if not name.startswith((_MEASURE, "PYTHONPATH"))}
 
 
 @functools.cache

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jido_tortoise.database import Db, fetch, transaction
 from jido_tortoise.errors import StorageError
 from jido_tortoise.journal import statements
 from jido_tortoise.journal.statements import Statement
-from jido_tortoise.journal.table import Append, Follower, JournalTable, Sibling, Written
+from jido_tortoise.journal.table import Append, Column, Follower, JournalTable, Sibling, Written
 
 Key = tuple[Any, ...]
 
@@ -44,12 +44,19 @@ async def append(
 def _append_values(table: JournalTable, request: Append, *, lone: bool = False) -> dict[str, Any]:
     values = {c.name: value for c, value in zip(table.key, request.key, strict=True)}
     columns = zip(table.row, request.columns, strict=True)
-    values |= (
-        {f"row_{c.name}": rows[0] for c, rows in columns} if lone else {f"rows_{c.name}": rows for c, rows in columns}
-    )
+    if lone:
+        values |= {f"row_{c.name}": rows[0] for c, rows in columns}
+    else:
+        values |= {f"rows_{c.name}": _as_array(c, rows) for c, rows in columns}
     values |= request.values
     values |= {"n": request.count, "expected": request.expected, "identity": request.identity, "now": request.now}
     return values
+
+
+def _as_array(column: Column, values: Sequence[Any]) -> Sequence[Any]:
+    if column.type not in statements.WRITTEN:
+        return values
+    return [None if value is None else str(value) for value in values]
 
 
 async def look(db: Db, table: JournalTable, request: Append) -> list[tuple[Any, ...]]:

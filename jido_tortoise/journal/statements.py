@@ -19,6 +19,10 @@ from jido_tortoise.journal.table import Append, Column, Follower, JournalTable, 
 #: made anew, there; or only checks that it is at a revision, that it has no rows, or looks where it is.
 Variant = Literal["any", "first", "new", "next", "same", "existing", "check", "check_first", "look"]
 
+#: Types whose values are texts here.
+TEXTUAL = frozenset({"varchar", "text", "jsonb"})
+#: Types that PostgreSQL reads from what `str` makes of their values.
+WRITTEN = frozenset({"bigint", "boolean", "double precision", "integer", "timestamptz"})
 _PLACE = re.compile(r"(?<![:\w]):(\w+)")
 _GREATEST = {"postgres": "greatest", "sqlite": "max"}
 
@@ -405,14 +409,19 @@ def _parameters(table: JournalTable) -> tuple[Column, ...]:
         *table.kept,
         *(touch.column for touch in table.touched),
         *(Column(f"row_{c.name}", c.type) for c in table.row),
-        *(Column(f"rows_{c.name}", _array_type(c)) for c in table.row),
+        *(Column(f"rows_{c.name}", array_of(c)) for c in table.row),
         *(Column(name, "bigint") for name in bigints),
         Column("now", table.created_at.type),
     )
 
 
-def _array_type(column: Column) -> str:
-    return "text[]" if column.type in ("varchar", "text", "jsonb") else f"{column.type}[]"
+def array_of(column: Column) -> str:
+    """Answer the type that many values of a column are sent as.
+
+    Of all arrays asyncpg (0.32) knows that of texts only. What any other is made of it asks the server, once for each
+    connection, in a round trip that takes the server some 6 ms.
+    """
+    return "text[]" if column.type in TEXTUAL or column.type in WRITTEN else f"{column.type}[]"
 
 
 def _type_of(table: JournalTable, name: str) -> str:

@@ -435,6 +435,7 @@ async def _trim(trial: Trial) -> None:
     await store.prune(app_name="shop", user_id=trial.name, keep_events=1)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
 @pytest.mark.parametrize("operation", [_create, _append, _delete_invocation, _copy, _prune, _trim, _delete])
 async def test_crashed_anywhere_each_is_whole_or_absent(adk_db: Database, operation: Any) -> None:

@@ -146,6 +146,7 @@ async def test_an_import_that_crashed_anywhere(adk_db: Database, tmp_path: Path)
     assert len(report.after) == 1  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
 async def test_a_repeated_import_that_crashed_anywhere(adk_db: Database, tmp_path: Path) -> None:
     """What is new of a session comes whole, with its state, or not at all."""

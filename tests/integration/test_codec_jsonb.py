@@ -73,6 +73,7 @@ def _generated(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
     return found
 
 
+@pytest.mark.usefixtures("unmeasured")
 async def test_every_value_survives_jsonb(pg_url: str) -> None:
     """load(dump(x)) == x on PostgreSQL, where keys are sorted and numbers are decimals."""
     given_values = QUIRKS + _generated(values, 800)

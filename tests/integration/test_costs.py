@@ -10,7 +10,8 @@ import pytest
 from jido_tortoise.agents.agent import Agent
 from jido_tortoise.agents.persist import hibernate, thaw
 from jido_tortoise.agents.tortoise import TortoiseStorage
-from tests.conftest import Database
+from jido_tortoise.recording import Event, Session, SessionStore
+from tests.conftest import Database, opened
 
 
 class Costly(Agent, agent_type="costly"):  # type: ignore[type-arg]
@@ -109,3 +110,19 @@ async def test_H10_twenty_thousand(db: Database) -> None:
     thread = await storage.load_thread("t", tail=2)
     assert thread is not None
     assert [entry.payload["n"] for entry in thread] == [19_998, 19_999]
+
+
+async def test_many_rows_on_a_new_connection(pg_url: str) -> None:
+    """asyncpg need not ask the server what the types of their arrays are made of."""
+    async with opened(pg_url, backend="postgres", families=("agents", "recording")) as database:
+        session = Session(agent_id="a", id="s")
+        await SessionStore().save_session(session)
+        events = [Event(session_id="s", type="message_sent", data={"n": n}) for n in range(3)]
+        both: list[Callable[[], Awaitable[Any]]] = [
+            lambda: TortoiseStorage().append_thread("t", [{"kind": "note"}, {"kind": "note"}]),
+            lambda: SessionStore().append_events(events),
+        ]
+        for append in both:
+            await database.client._pool.expire_connections()
+            await database.client.execute_query("SELECT 1")
+            assert [sql for sql in await sent(database, append) if "typeinfo" in sql] == []

@@ -133,6 +133,7 @@ async def test_what_fails_at_the_end_is_ours(shop: jt.Jido, db_url: str) -> None
     assert await seen() == (1, 1, 1)
 
 
+@pytest.mark.usefixtures("unmeasured")
 async def test_cancelled_and_struck_anywhere(shop: jt.Jido) -> None:
     """At each await, and at each statement in three ways: all of it or nothing, and the next write is done."""
 

@@ -38,6 +38,7 @@ def _types(events: Any) -> list[str]:
     return [event.type for event in events]
 
 
+@pytest.mark.usefixtures("unmeasured")
 @_BACKENDS
 async def test_w6_a_run_and_its_session_end_together(recording_db: Database, backend: str) -> None:
     """Struck before and after each statement: they begin together and end together, each with its event (W6, W7)."""

@@ -142,12 +142,14 @@ _ZOO: dict[str, tuple[Callable[[list[Operation], Final], None], str]] = {
 }
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_sound_histories_are_blamed_for_nothing() -> None:
     """No false alarm in 200 histories with overlapping calls, refusals and unknown outcomes."""
     found = [anomaly for seed in range(200) for anomaly in find_anomalies(*simulated(seed, 300))]
     assert found == []
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("animal", _ZOO)
 def test_a_seeded_anomaly_is_found_by_its_name(animal: str) -> None:
     """Each kind is found in each of 30 histories into which one was planted."""
