@@ -18,6 +18,11 @@ import _jido_tortoise_pytest as plugin
 from tests.installing import ROOT, run_clean
 
 HOST = Path(__file__).parent / "host"
+#: Tests of its suite that run once, on whatever databases: they need none, name theirs, or are of unittest.
+_ONCE = [
+    *("test_any_cart_survives", "test_ids_come_from_the_seed", "test_it", "test_on_a_copy_of_its_own"),
+    "test_stored_shoppers_thaw",
+]
 _PASSED = re.compile(r" (?P<passed>\d+) passed in ")
 
 pytestmark = pytest.mark.slow
@@ -56,14 +61,12 @@ def test_the_service_imports_the_wheels(service_bin_folder: Path, bin_folder: Pa
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_its_suite_passes(suite: Suite, backend: str, workers: str) -> None:
-    """All of it, warnings being errors; the settings' database is never made."""
-    arguments = [] if workers == "0" else [f"-n{workers}"]
-    printed = suite(f"--jido-db={backend}", "--jido-seed=7", *arguments)
-    place = {"sqlite": "sqlite :memory: (fresh per test)", "postgres": "postgres (cleaned per test)"}[backend]
-    assert f"jido: {place}, seed 7 (--jido-seed=7), Tortoise.init gives the sandbox\n" in printed
-    assert _count(printed) == len(_tests()) + 1  # one of them asks for both databases
+def test_its_suite_passes(suite: Suite, workers: str) -> None:
+    """All of it on both databases, warnings being errors; the settings' database is never made."""
+    printed = suite("--jido-db=both", "--jido-seed=7", f"-n{workers}")
+    places = "sqlite :memory: (fresh per test) and postgres (cleaned per test)"
+    assert f"jido: {places}, seed 7 (--jido-seed=7), Tortoise.init gives the sandbox\n" in printed
+    assert _count(printed) == 2 * len(_tests()) - len(_ONCE)
 
 
 def test_its_suite_may_override_the_fixtures_of_the_run(suite: Suite) -> None:
