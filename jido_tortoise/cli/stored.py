@@ -86,11 +86,19 @@ def _entry(row: Sequence[Any]) -> dict[str, Any]:
     return {
         "seq": seq,
         "id": id,
-        "at": seams.to_datetime(at_ms).isoformat(timespec="milliseconds"),
+        "at": _moment(at_ms),
         "kind": kind,
         "payload": _readable(payload),
         "refs": _readable(refs),
     }
+
+
+def _moment(at_ms: int) -> str | int:
+    """Answer a time as a text; beyond the year 9999, which a journal takes and Python has not, in milliseconds."""
+    try:
+        return seams.to_datetime(at_ms).isoformat(timespec="milliseconds")
+    except OverflowError:
+        return at_ms
 
 
 def _readable(text: str) -> Any:

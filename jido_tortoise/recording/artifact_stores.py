@@ -68,7 +68,7 @@ async def parts_of(content: Content) -> AsyncIterator[bytes]:
         InvalidInputError: It is no content.
     """
     if isinstance(content, bytes | bytearray | memoryview):
-        for part in _cut(memoryview(content).cast("B")):
+        for part in _cut(_bytes(content)):
             yield part
     elif isinstance(content, AsyncIterable):
         async for given in content:
@@ -89,7 +89,8 @@ def _iterable(content: object) -> Iterable[object]:
 def _bytes(given: object) -> memoryview:
     if not isinstance(given, bytes | bytearray | memoryview):
         raise InvalidInputError.at("content", "bytes, or an iterable of bytes", given)
-    return memoryview(given).cast("B")
+    view = memoryview(given)
+    return (view if view.c_contiguous else memoryview(view.tobytes())).cast("B")
 
 
 def _cut(view: memoryview) -> Iterable[bytes]:

@@ -192,9 +192,11 @@ async def _each(lines: Lines) -> AsyncIterator[str]:
     if isinstance(lines, AsyncIterable):
         async for line in lines:
             yield line
-    else:
+    elif isinstance(lines, Iterable) and not isinstance(lines, str | bytes):
         for line in lines:
             yield line
+    else:
+        raise InvalidInputError.at("lines", "an iterable of lines, such as an open text file", lines)
 
 
 def _object(line: object, path: str) -> Record:

@@ -655,14 +655,16 @@ def test_export_writes_all_that_is_stored(
     assert len(run("agents", "export", "cli-buyer", "=7", "--db", stored)[1].splitlines()) == 13
 
 
-def test_a_row_that_is_no_json_is_shown_as_it_is(sqlite_url: str, run_json: Any) -> None:
-    """SQLite stores what somebody else wrote there; the rows beside it are shown as well."""
+def test_a_row_that_cannot_be_read_is_shown_as_it_is(sqlite_url: str, run: Any, run_json: Any) -> None:
+    """Others write there on SQLite, and times go on for ever; the rows beside them are shown as well."""
     asyncio.run(_store(sqlite_url))
     execute(sqlite_url, "DROP TRIGGER jido_thread_entries_never_change")
-    execute(sqlite_url, "UPDATE jido_thread_entries SET payload = '{oops' WHERE seq = 11")
-    entries = run_json("agents", "show", "cli-buyer", "user-1", "--db", sqlite_url, "--entries", "2")["entries"]
+    execute(sqlite_url, f"UPDATE jido_thread_entries SET payload = '{{oops', at_ms = {10**16} WHERE seq = 11")
+    show = ["agents", "show", "cli-buyer", "user-1", "--db", sqlite_url, "--entries", "2"]
+    entries = run_json(*show)["entries"]
     assert entries[0]["payload"]["n"] == 10
-    assert entries[1]["payload"]["unreadable"] == "{oops"
+    assert (entries[1]["payload"]["unreadable"], entries[1]["at"]) == ("{oops", 10**16)
+    assert str(10**16) in run(*show)[1].splitlines()[-1]
 
 
 def test_repair_of_what_is_sound_says_so(stored: str, run: Any, run_json: Any) -> None:

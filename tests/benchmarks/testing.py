@@ -219,8 +219,8 @@ def _timed(work: str, database: str, samples: list[float], most: float | None, u
 async def _run(arguments: list[str], folder: Path) -> str:
     path = os.pathsep.join([str(_ROOT), str(_ROOT / "testing")])
     # PYTHONDONTWRITEBYTECODE above all: without its caches pytest rewrites what it imports in every run.
-    private = ("JIDO_", "PYTEST_", "PYTHON")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
+    private, kept = ("JIDO_", "PYTEST_", "PYTHON"), "PYTHONPYCACHEPREFIX"
+    environment = {name: value for name, value in os.environ.items() if name == kept or not name.startswith(private)}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,

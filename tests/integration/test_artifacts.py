@@ -75,6 +75,9 @@ async def test_content_is_stored_with_what_is_known_of_it(recording_db: Database
         await registry.get("notes")
     assert missing.value.reason == "artifact_not_found"
     again = await registry.put("notes", [b"a", memoryview(b"b")], session_id="s")
+    assert await registry.get("notes") == b"ab"
+    await registry.put("notes", memoryview(b"a-b-")[::2], session_id="s", overwrite=True)
+    assert await registry.get("notes") == b"ab"
     other = await registry.put("notes", bytearray(b"c"), session_id="s", overwrite=True)
     assert (await registry.get("notes"), there(files)) == (b"c", 2)
     assert again.id != other.id

@@ -248,6 +248,9 @@ async def test_bad_lines_are_refused_whole(recording_db: Database) -> None:
     for text in ("{", "[]", "7", '{"record": "session"}'):
         with pytest.raises(InvalidInputError):
             await import_sessions([text])
+    for lines in ("{}", b"{}", 7, None):
+        with pytest.raises(InvalidInputError, match="lines: expected an iterable of lines"):
+            await import_sessions(lines)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="existing"):
         await import_sessions([], existing="overwrite")  # type: ignore[arg-type]
 
