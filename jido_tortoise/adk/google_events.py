@@ -45,7 +45,7 @@ def encode_event(event: Event, delta: Mapping[str, Any], dialect: Dialect) -> Ev
 
 
 def _actions(event: Event, tree: dict[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
-    made = {"state_delta": dict(delta), **{name: value for name, value in tree.items() if value != {}}}
+    made = {"state_delta": dict(delta), **google_rows.given_actions(tree)}
     if event.actions.requested_auth_configs:
         made["requested_auth_configs"] = to_jsonable_python(
             event.actions.requested_auth_configs, by_alias=True, exclude_none=True, fallback=described
