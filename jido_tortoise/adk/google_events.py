@@ -18,7 +18,7 @@ from jido_tortoise.adk.google_making import event_of
 from jido_tortoise.adk.rows import EventRow, Key
 from jido_tortoise.adk.safe_state import described
 from jido_tortoise.database import Dialect
-from jido_tortoise.errors import CorruptRowError
+from jido_tortoise.errors import CorruptRowError, UnstorableError, said
 
 #: What is not written as the rest: of the delta the codec keeps the types, and the models of an authentication scheme
 #: (FastAPI's, `in` and `type` for one) are only read again by their aliases.
@@ -37,8 +37,11 @@ def encode_event(event: Event, delta: Mapping[str, Any], dialect: Dialect) -> Ev
         InvalidInputError: Its id or its timestamp cannot be stored.
         UnstorableError: A value cannot be stored, of the delta or of elsewhere.
     """
-    tree: dict[str, Any] = event.model_dump(mode="json", exclude_none=True, exclude=_APART, fallback=described)
-    tree["actions"] = _actions(event, tree["actions"], delta)
+    try:
+        tree: dict[str, Any] = event.model_dump(mode="json", exclude_none=True, exclude=_APART, fallback=described)
+        tree["actions"] = _actions(event, tree["actions"], delta)
+    except (ValueError, RecursionError) as error:  # a list that holds itself, a key with a lone surrogate
+        raise UnstorableError.at("event", "what pydantic can write as JSON", said(str(error))) from error
     if tree["node_info"] == {"path": ""}:
         del tree["node_info"]
     return google_rows.row_of(tree, event.timestamp, dialect)
