@@ -188,7 +188,7 @@ async def _records(lines: Lines) -> AsyncIterator[tuple[str, Record]]:
             yield f"lines[{number}]", _object(line, f"lines[{number}]")
 
 
-async def _each(lines: Lines) -> AsyncIterator[str]:
+async def _each(lines: object) -> AsyncIterator[str]:
     if isinstance(lines, AsyncIterable):
         async for line in lines:
             yield line
