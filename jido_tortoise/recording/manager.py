@@ -550,7 +550,7 @@ class SessionManager:
         plan = _Plan(given=given, **wishes)
         plan.check(provider)
         fields = {"metadata": metadata, "context": context, "tags": tags}
-        session, run = await self._begun_once(provider, agent_id, given, fields)
+        session, run = await self._begun_once(provider, agent_id, plan, fields)
         try:
             return await self._execute(plan, run, session, provider, ends_session=True)
         except BaseException as error:
@@ -558,12 +558,13 @@ class SessionManager:
             raise
 
     async def _begun_once(
-        self, provider: Provider, agent_id: str | None, given: Any, fields: Mapping[str, Any]
+        self, provider: Provider, agent_id: str | None, plan: _Plan, fields: Mapping[str, Any]
     ) -> tuple[Session, Run]:
         """Store an active session and a pending run of it, in one transaction."""
         session, created = self._new_session(agent_id, provider, **fields)
         session = session.with_status("active")
-        run = self._new_run(session.id, given)
+        continuing.conversation(session, provider, plan.continuation)
+        run = self._new_run(session.id, plan.given)
         started = self._maker(session.id).one("session_started")
         with (
             telemetry.operation("recording_start_session", session_id=session.id),
