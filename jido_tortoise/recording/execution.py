@@ -28,7 +28,7 @@ from jido_tortoise.errors import (
 )
 from jido_tortoise.recording.buffer import Buffering, EventBuffer
 from jido_tortoise.recording.continuation import with_provider_session
-from jido_tortoise.recording.endings import Ending, ending_of, session_ending
+from jido_tortoise.recording.endings import Ending, ending_of, session_ended
 from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.intake import Intake
 from jido_tortoise.recording.leases import holds, leases
@@ -379,7 +379,9 @@ class Execution:
         session = await self.settings.store.get_session(run.session_id)
         if answer is not None and answer.provider_session_id is not None:
             session = with_provider_session(session, self.provider, answer.provider_session_id, answer.model)
-        session, session_ends = self._session_ended(session, error) if said else (session, ())
+        session_ends: Sequence[Event] = ()
+        if said and self.wishes.ends_session:
+            session, session_ends = session_ended(session, error, self.settings.redactor)
         events = [*self._buffer.take(), *said, *session_ends]
         with _changing(session) if session_ends else nullcontext():
             flushed = await self.settings.store.flush(session=session, run=run, events=events)
@@ -390,19 +392,6 @@ class Execution:
         self._buffer.stored()
         for event in said:
             await self._tell(event)
-
-    def _session_ended(self, session: Session, error: BaseException | None) -> tuple[Session, Sequence[Event]]:
-        """Answer the session as it ends with the run, and what tells of it; as it is, when it is not to or cannot."""
-        if not self.wishes.ends_session:
-            return session, ()
-        status, said = session_ending(error, self.settings.redactor)
-        try:
-            ended = session.with_status(status)
-        except InvalidTransitionError:
-            return session, ()  # others have paused or ended it: that stays
-        if ended == session:
-            return session, ()
-        return ended, told_once(EventMaker(session.id, redactor=self.settings.redactor).event(said), session)
 
     def _ended(self, ending: Ending, answer: Answer | None, output: Mapping[str, Any] | None) -> Run:
         """Answer the run as it ends; one that somebody else has ended keeps that, and gets its usage."""

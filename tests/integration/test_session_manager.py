@@ -892,6 +892,34 @@ async def test_a_run_whose_lease_ran_out_is_recovered(store: Any) -> None:
     assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "token_usage_updated"]
 
 
+async def test_a_run_once_that_is_lost_takes_its_session_along(store: Any) -> None:
+    """Nobody is left to end it: active for ever, it would be spared by retention too (W7)."""
+    begun, callback = _begun()
+    wait = asyncio.Event()
+
+    async def silent(request: Request) -> AsyncIterator[Said | Answer]:
+        yield _USED
+        await wait.wait()
+        yield _DONE
+
+    with VirtualClock().installed() as clock:
+        manager = SessionManager(store, lease=30, buffering=Buffering(size=1))
+        task = asyncio.create_task(manager.run_once(silent, None, event_callback=callback))
+        await begun.wait()
+        await asyncio.sleep(0.05)
+        clock.shift(31)  # as if its process were gone
+        (run,) = await SessionManager(store).recover_runs()
+        assert run.error["code"] == "run_lost"
+        assert (await store.get_session(run.session_id)).status == "failed"
+        told = await store.get_events(run.session_id)
+        assert _types(told)[-2:] == ["run_failed", "session_failed"]
+        assert told[-1].data["error_code"] == "run_lost"
+        wait.set()
+        with pytest.raises(RunStoppedError):
+            await asyncio.wait_for(task, 3)
+    assert _types(await store.get_events(run.session_id)).count("session_failed") == 1
+
+
 @pytest.mark.parametrize(
     "wrong", [{"policies": [5]}, {"redactor": 5}, {"pricing": 5}, {"buffering": 5}, {"lease": 0}], ids=str
 )
