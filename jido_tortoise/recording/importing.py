@@ -189,11 +189,12 @@ async def _records(lines: Lines) -> AsyncIterator[tuple[str, Record]]:
 
 
 async def _each(lines: Lines) -> AsyncIterator[str]:
+    given: object = lines
     if isinstance(lines, AsyncIterable):
         async for line in lines:
             yield line
-    elif isinstance(lines, Iterable) and not isinstance(lines, str | bytes):
-        for line in lines:
+    elif isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        for line in given:
             yield line
     else:
         raise InvalidInputError.at("lines", "an iterable of lines, such as an open text file", lines)
