@@ -16,7 +16,7 @@ from jido_tortoise.database import Db, resolve
 from jido_tortoise.errors import SchemaError, StorageError
 from jido_tortoise.recording.listening import connections
 from jido_tortoise.schema import verify
-from jido_tortoise.schema.apps import registered_families
+from jido_tortoise.schema.apps import find_homes, registered_families
 from jido_tortoise.schema.execute import run
 from jido_tortoise.schema.locks import lock_file
 
@@ -69,7 +69,7 @@ async def examine(connection: str | None = None, schema: str | None = None) -> R
         ConfigError: There is no connection to look at.
     """
     db = resolve(connection, registered_families()[0].model_classes()[0], schema=schema)
-    findings = [*_packages(db), *_other_aliases(db)]
+    findings = [*_packages(db), *_other_aliases(db), *_other_labels()]
     try:
         findings.append(await _connection(db))
         findings += [one async for one in (_sqlite if db.dialect == "sqlite" else _postgres)(db)]
@@ -106,6 +106,19 @@ def _other_aliases(db: Db) -> Iterator[Finding]:
         if alias != ours:
             cure = f"a transaction on {alias!r} does not hold what we write on {ours!r}: neither waits for the other"
             yield Finding("other connection", alias, "advice", cure)
+
+
+def _other_labels() -> Iterator[Finding]:
+    # Tortoise gives a model the first app of the process that lists it, and warns of the others that they have none.
+    for home in find_homes({"apps": require_context().apps._config}):  # type: ignore[union-attr]
+        app = home.family.model_classes()[0]._meta.app
+        if home.label != app:
+            cure = (
+                f"leave our models out of {home.label!r}, whose connection is {home.alias!r}: {app!r} lists them too"
+                " and has them, since Tortoise gives a model one app; a store on another connection names that itself,"
+                f" as TortoiseStorage(connection={home.alias!r})"
+            )
+            yield Finding("other app", home.label, "advice", cure)
 
 
 async def _connection(db: Db) -> Finding:

@@ -16,7 +16,6 @@ from jido_tortoise.agents import care, persist
 from jido_tortoise.agents.agent import AgentLike
 from jido_tortoise.agents.care import Repair
 from jido_tortoise.agents.home import fresh
-from jido_tortoise.agents.keys import thread_id_for
 from jido_tortoise.agents.persist import Journal
 from jido_tortoise.agents.resolve import StorageLike, resolve_storage
 from jido_tortoise.agents.storage import Listing, Page, Storage, ThreadHead
@@ -115,8 +114,8 @@ class Jido:
     # -- journals -------------------------------------------------------------------------------------------------
 
     async def compact(self, cls: type[AgentLike], id: Any, *, keep: int) -> int:
-        """Drop all but the last `keep` entries of an agent's journal; see `care.compact`."""
-        return await care.compact(self.storage, thread_id_for(cls.agent_type, id, self.partition), keep=keep)
+        """Drop all but the last `keep` entries of an agent's journal; see `care.compact_agent`."""
+        return await care.compact_agent(self.storage, cls, id, partition=self.partition, keep=keep)
 
     async def fork_thread(self, source: str, target: str, *, upto: int | None = None) -> ThreadHead:
         """Copy a journal under a new id; see `care.fork_thread`."""

@@ -159,7 +159,7 @@ class Agent(Generic[S]):
             "version": self.version,
             "agent_type": self.agent_type,
             "id": self._id,
-            "state": _fields_of(_checked_state(type(self), self.state)),
+            "state": _fields_of(_checked_state(type(self), self.state, reason="invalid_checkpoint")),
             "thread": {"id": self._thread.id, "rev": self._thread.rev},
         }
         extra = {"partition": self._partition, "schedule": normalise_schedule(self.schedule)}
@@ -283,10 +283,11 @@ def _fresh_state(cls: type[Agent[Any]]) -> Any:
     return cls.state_type()
 
 
-def _checked_state(cls: type[Agent[Any]], state: Any) -> Any:
+def _checked_state(cls: type[Agent[Any]], state: Any, **facts: Any) -> Any:
     expected = dict if _is_dict(cls.state_type) else cls.state_type
     if not isinstance(state, expected):
-        raise InvalidInputError.at("state", f"an object of {expected.__name__}", said(f"one of {type(state).__name__}"))
+        got = said(f"one of {type(state).__name__}")
+        raise InvalidInputError.at("state", f"an object of {expected.__name__}", got, **facts)
     return state
 
 
@@ -307,7 +308,7 @@ def _part(data: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
 
 
 def _malformed(path: str, expected: str, got: object) -> CorruptRowError:
-    message = f"checkpoint: {path}: expected {expected}, got {type(got).__name__}"
+    message = f"{path}: expected {expected}, got {type(got).__name__}"
     return CorruptRowError(message, reason="invalid_checkpoint", path=path, expected=expected, got=got)
 
 

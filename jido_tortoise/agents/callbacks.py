@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from jido_tortoise import codec
+from jido_tortoise import checks, codec
+from jido_tortoise.agents import keys
 from jido_tortoise.agents.agent import AgentLike, normalise_schedule
 from jido_tortoise.agents.storage import Checkpoint
 from jido_tortoise.agents.thread import Thread
@@ -18,6 +19,7 @@ from jido_tortoise.errors import (
     JidoError,
     NotFoundError,
     ThawError,
+    UnstorableError,
     said,
     shown,
 )
@@ -35,6 +37,19 @@ def check_identity(agent: object) -> None:
         raise InvalidAgentError.at("agent", "an object with an id, a state and an agent_type", agent)
     if agent.id is None:  # type: ignore[attr-defined]
         raise InvalidAgentError("an agent without an id cannot be stored", reason="missing_agent_id", agent=agent)
+
+
+def check_names(agent: AgentLike) -> None:
+    """Refuse an agent whose id, type or partition no column can show; a class that is not ours checks none of them.
+
+    Raises:
+        InvalidAgentError: `invalid_agent`, or `missing_agent_id`.
+        InvalidInputError: Its partition is none.
+    """
+    check_identity(agent)
+    keys.check_agent_id(agent.id)
+    checks.text(agent.agent_type, "agent.agent_type", InvalidAgentError)
+    keys.check_partition(getattr(agent, "partition", None))
 
 
 def check_class(cls: object) -> None:
@@ -66,8 +81,14 @@ async def checkpoint(agent: AgentLike) -> dict[str, Any]:
 
 
 def _default_checkpoint(agent: AgentLike) -> dict[str, Any]:
-    state = agent.state if isinstance(agent.state, Mapping) or agent.state is None else codec.to_fields(agent.state)
-    return {"version": 1, "state": state}
+    if isinstance(agent.state, Mapping) or agent.state is None:
+        return {"version": 1, "state": agent.state}
+    try:
+        return {"version": 1, "state": codec.to_fields(agent.state, path="state")}
+    except UnstorableError:
+        raise
+    except InvalidInputError as error:
+        raise InvalidInputError(str(error), reason="invalid_checkpoint", **error.facts) from error
 
 
 def _enforced(data: dict[str, Any], agent: AgentLike) -> dict[str, Any]:
@@ -105,20 +126,20 @@ def check_checkpoint(checkpoint: Checkpoint) -> None:
         raise _malformed(checkpoint, "data", "a dict", data)
     if not isinstance(data.get("state"), dict | None):
         raise _malformed(checkpoint, "data.state", "a dict", data["state"])
-    if data.get("id") is None:
-        raise _malformed(checkpoint, "data.id", "the agent's id", data.get("id"))
+    try:
+        keys.check_agent_id(data.get("id"))
+    except InvalidAgentError as error:
+        raise _malformed(checkpoint, "data.id", "the agent's id", data.get("id")) from error
     pointer_of(checkpoint)
 
 
 def pointer_of(checkpoint: Checkpoint) -> tuple[str, int] | None:
     """Answer the thread's id and revision that a checkpoint points at; None when it points at none."""
     pointer = checkpoint.data.get("thread")
-    match pointer:
-        case None:
-            return None
-        case {"id": str() as thread_id, "rev": int() as rev} if not isinstance(rev, bool) and rev >= 0:
-            return thread_id, rev
-    raise _malformed(checkpoint, "data.thread", 'None or {"id": text, "rev": number}', pointer)
+    found = keys.pointer_of(checkpoint.data)
+    if found is None and pointer is not None:
+        raise _malformed(checkpoint, "data.thread", 'None or {"id": text, "rev": number}', pointer)
+    return found
 
 
 def _malformed(checkpoint: Checkpoint, path: str, expected: str, got: object) -> CorruptRowError:
@@ -144,7 +165,10 @@ async def restore(cls: type[A], checkpoint: Checkpoint, thread: Thread | None) -
     data = dict(checkpoint.data)
     _check_type(cls, checkpoint)
     data["state"] = data.get("state") or {}
-    agent = await _called(lambda: cls.restore(data), "restore")
+    try:
+        agent = await _called(lambda: cls.restore(data), "restore")
+    except CorruptRowError as error:  # the class does not know which row it was given
+        raise _named(error, checkpoint) from error
     try:
         check_identity(agent)
     except InvalidAgentError as error:
@@ -152,10 +176,31 @@ async def restore(cls: type[A], checkpoint: Checkpoint, thread: Thread | None) -
             "restore", "invalid_return", f"expected an agent, got {type(agent).__name__}", value=agent
         ) from error
     if thread is not None:
-        agent.thread = thread
+        give(agent, "thread", thread)
     if data.get("schedule"):
-        agent.schedule = normalise_schedule(data["schedule"])
+        give(agent, "schedule", normalise_schedule(data["schedule"]))
     return agent  # type: ignore[no-any-return]
+
+
+def give(agent: AgentLike, name: str, value: object) -> None:
+    """Set an attribute of an agent, also of a frozen dataclass or model that is not ours.
+
+    Raises:
+        InvalidAgentError: Its class has no room for it.
+    """
+    try:
+        object.__setattr__(agent, name, value)
+    except AttributeError as error:
+        cls = type(agent).__name__
+        cure = f"{cls} keeps it out: it has __slots__ without {name!r}, or a property that cannot be set"
+        raise InvalidAgentError.at("agent", f"an object whose {name!r} can be set", said(cure)) from error
+
+
+def _named(error: CorruptRowError, checkpoint: Checkpoint) -> CorruptRowError:
+    if "key" in error.facts:
+        return error
+    facts = error.facts | {"table": "jido_checkpoints", "key": checkpoint.key}
+    return CorruptRowError(f"checkpoint {shown(checkpoint.key)}: {error}", reason=error.reason, **facts)
 
 
 def _check_type(cls: type[AgentLike], checkpoint: Checkpoint) -> None:

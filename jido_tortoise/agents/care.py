@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from jido_tortoise import codec, seams, telemetry
+from jido_tortoise import checks, codec, seams, telemetry
 from jido_tortoise.agents import callbacks
 from jido_tortoise.agents.agent import AgentLike, normalise_schedule
 from jido_tortoise.agents.backing import Backing
@@ -23,8 +23,16 @@ from jido_tortoise.agents.storage import (
     ThreadHead,
     Trimming,
 )
+from jido_tortoise.agents.stored import Stored
 from jido_tortoise.agents.thread import Thread
-from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidStorageError, NotFoundError, shown
+from jido_tortoise.errors import (
+    ConflictError,
+    CorruptRowError,
+    InvalidInputError,
+    InvalidStorageError,
+    NotFoundError,
+    shown,
+)
 
 #: How often a change to a stored checkpoint is tried when others change it too.
 _ROUNDS = 8
@@ -59,19 +67,53 @@ async def persist_schedule(
     Raises:
         CorruptRowError: The checkpoint is malformed; nothing was written.
     """
-    callbacks.check_identity(agent)
-    agent.schedule = normalise_schedule(schedule)  # type: ignore[attr-defined]
+    callbacks.check_names(agent)
+    if not isinstance(schedule, Mapping):
+        raise InvalidInputError.at("schedule", "a mapping of job ids to jobs", schedule)
+    callbacks.give(agent, "schedule", normalise_schedule(schedule))
     backing = Backing.of(storage)
-    at = checkpoint_key(agent.agent_type, agent.id, getattr(agent, "partition", None)) if key is None else key
+    at = await _key_of(backing, agent) if key is None else key
     for _ in range(_ROUNDS):
         stored = await backing.storage.get_checkpoint(at)
         if stored is None:
-            await hibernate(backing.storage, agent, key=key)
+            await hibernate(backing.storage, agent, key=at)
             return
         callbacks.check_checkpoint(stored)
         if await _patched(backing.storage, stored, agent):
             return
     raise ConflictError(f"checkpoint {shown(at)} kept changing while its schedule was stored", key=at)
+
+
+async def _key_of(backing: Backing, agent: AgentLike) -> Any:
+    known: Stored | None = getattr(agent, "_stored", None)
+    if known is not None and known.storage == backing.storage:
+        return known.key
+    partition = getattr(agent, "partition", None)
+    return checkpoint_key(await _stored_name(backing, type(agent), agent.id, partition), agent.id, partition)
+
+
+async def _stored_name(backing: Backing, cls: type[AgentLike], id: Any, partition: str | None) -> str:
+    """Answer under which of its class's names an agent is stored, before or after a renaming; the newest if it is not.
+
+    A checkpoint goes before a journal: that is where thaw looks.
+    """
+    names: tuple[str, ...] = (cls.agent_type, *getattr(cls, "aliases", ()))
+    if len(names) == 1:
+        return names[0]
+    for name in names:
+        if await _has_checkpoint(backing.storage, checkpoint_key(name, id, partition)):
+            return name
+    for name in names:
+        if await backing.head(thread_id_for(name, id, partition)) is not None:
+            return name
+    return names[0]
+
+
+async def _has_checkpoint(storage: Storage, key: Any) -> bool:
+    try:
+        return await storage.get_checkpoint(key) is not None
+    except CorruptRowError:
+        return True
 
 
 async def _patched(storage: Storage, stored: Checkpoint, agent: AgentLike) -> bool:
@@ -93,7 +135,7 @@ def _follow(agent: AgentLike, before: int, after: int) -> None:
     # The agent's own copy is still what is stored but for the schedule: it may go on without a conflict.
     known = getattr(agent, "_stored", None)
     if known is not None and known.version == before:
-        object.__setattr__(agent, "_stored", known.moved_to(after, known.rev))
+        callbacks.give(agent, "_stored", known.moved_to(after, known.rev))
 
 
 async def delete_agent(
@@ -128,12 +170,32 @@ async def compact(storage: StorageLike, thread_id: str, *, keep: int) -> int:
     Raises:
         NotFoundError: There is no such journal.
     """
+    checks.whole(keep, "keep")
     backing = Backing.of(storage)
     need(backing.storage, "trim", "compaction")
     head = await backing.head(thread_id)
     if head is None:
         raise NotFoundError(f"no thread {thread_id!r}", thread_id=thread_id)
     return await cast(Trimming, backing.storage).trim_thread(thread_id, before=max(0, head.rev - keep))
+
+
+async def compact_agent(
+    storage: StorageLike, cls: type[AgentLike], id: Any, *, partition: str | None = None, keep: int
+) -> int:
+    """Drop all but the last `keep` entries of the journal that an agent's checkpoint points at; see `compact`.
+
+    Raises:
+        NotFoundError: There is no such journal.
+        CorruptRowError: The checkpoint is malformed.
+    """
+    callbacks.check_class(cls)
+    backing = Backing.of(storage)
+    name = await _stored_name(backing, cls, id, partition)
+    stored = await backing.storage.get_checkpoint(checkpoint_key(name, id, partition))
+    if stored is not None:
+        callbacks.check_checkpoint(stored)
+    pointer = None if stored is None else callbacks.pointer_of(stored)
+    return await compact(backing.storage, pointer[0] if pointer else thread_id_for(name, id, partition), keep=keep)
 
 
 async def fork_thread(storage: StorageLike, source: str, target: str, *, upto: int | None = None) -> ThreadHead:
@@ -178,12 +240,13 @@ async def repair(
     """
     callbacks.check_class(cls)
     backing = Backing.of(storage)
-    at = checkpoint_key(cls.agent_type, id, partition) if key is None else key
-    found = Repair(key=at)
     with telemetry.operation("repair", agent_type=cls.agent_type, agent_id=id) as span:
+        name = cls.agent_type if key is not None else await _stored_name(backing, cls, id, partition)
+        at = checkpoint_key(name, id, partition) if key is None else key
+        found = Repair(key=at)
         stored = await _readable(backing, at, found)
         pointer = callbacks.pointer_of(stored) if stored is not None else None
-        thread_id = pointer[0] if pointer else thread_id_for(cls.agent_type, id, partition)
+        thread_id = pointer[0] if pointer else thread_id_for(name, id, partition)
         head = await _sound_head(backing, thread_id, found)
         if stored is None:
             await _rebuild(backing, cls, id, partition, at, (thread_id, head), found)

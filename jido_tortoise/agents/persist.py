@@ -70,7 +70,7 @@ async def hibernate(storage: StorageLike, agent: AgentLike, *, key: Any = None, 
 
 async def write(storage: StorageLike, agent: AgentLike, *, key: Any, force: bool, look: Look = _do_not_look) -> None:
     """Hibernate; `look` is shown the checkpoint's data at the moment of which all that is written is."""
-    callbacks.check_identity(agent)
+    callbacks.check_names(agent)
     backing = Backing.of(storage)
     stored = _known(agent, backing, key)
     at = key if key is not None else stored.key if stored else _key_of(agent)
@@ -134,7 +134,7 @@ def remember_absent(storage: Storage, agent: AgentLike, key: Any) -> None:
 
 
 def _remember(agent: AgentLike, stored: Stored) -> None:
-    object.__setattr__(agent, "_stored", stored)  # also on frozen dataclasses and models that are not ours
+    callbacks.give(agent, "_stored", stored)
 
 
 def _write_of(thread: Thread, stored: Stored) -> ThreadWrite:
@@ -156,7 +156,7 @@ async def _overwrite(backing: Backing, agent: AgentLike, key: Any, look: Look) -
     saved = await backing.save(key, data, None, write)
     if thread is not None and saved.rev is not None and saved.rev != thread.rev:
         # Others' entries lie between: the numbers are no longer ours.
-        agent.thread = await _joined(backing, thread, taken, saved.rev)  # type: ignore[attr-defined]
+        callbacks.give(agent, "thread", await _joined(backing, thread, taken, saved.rev))
     _remember(agent, Stored(storage=backing.storage, key=key).after(saved, Attempt(data, None)))
     return saved
 

@@ -188,13 +188,12 @@ async def _records(lines: Lines) -> AsyncIterator[tuple[str, Record]]:
             yield f"lines[{number}]", _object(line, f"lines[{number}]")
 
 
-async def _each(lines: Lines) -> AsyncIterator[str]:
-    given: object = lines
+async def _each(lines: object) -> AsyncIterator[str]:
     if isinstance(lines, AsyncIterable):
         async for line in lines:
             yield line
-    elif isinstance(given, Iterable) and not isinstance(given, str | bytes):
-        for line in given:
+    elif isinstance(lines, Iterable) and not isinstance(lines, str | bytes):
+        for line in lines:
             yield line
     else:
         raise InvalidInputError.at("lines", "an iterable of lines, such as an open text file", lines)

@@ -539,6 +539,19 @@ def test_doctor_names_connections_that_are_not_part_of_a_transaction(tmp_path: P
     assert "'reports'" in found["cure"]
 
 
+@pytest.mark.filterwarnings("ignore:Module .* has no models:RuntimeWarning")
+def test_doctor_names_apps_that_have_our_models_in_vain(tmp_path: Path, run_json: Any) -> None:
+    """Tortoise gives a model one app, and says of the second only that its module had none."""
+    connections = {"default": "sqlite://a.db", "reports": "sqlite://b.db"}
+    apps = jt.apps() | {"again": {"models": ["jido_tortoise.agents.models"], "default_connection": "reports"}}
+    config = {"connections": connections, "apps": apps}
+    (tmp_path / "again_settings.py").write_text(f"CONFIG = {config!r}")
+    (tmp_path / "a.db").touch()
+    found = findings(run_json("doctor", "-c", "again_settings.CONFIG"))["other app"]
+    assert (found["found"], found["level"]) == ("again", "advice")
+    assert "TortoiseStorage(connection='reports')" in found["cure"]
+
+
 def test_doctor_lists_versions(sqlite_url: str, run_json: Any) -> None:
     """What a bug report needs."""
     Path(sqlite_url.removeprefix("sqlite://")).touch()

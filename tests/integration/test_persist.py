@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tortoise.transactions import in_transaction
@@ -244,6 +244,83 @@ async def test_missing_id() -> None:
     assert caught.value.reason == "missing_agent_id"
 
 
+class Foreign:
+    """A class that is not ours, and checks nothing itself."""
+
+    agent_type: Any = "persist.foreign"
+    partition: Any = None
+
+    def __init__(self, id: Any, state: Any) -> None:
+        self.id, self.state = id, state
+
+    @classmethod
+    def restore(cls, data: dict[str, Any]) -> Foreign:
+        return cls(data["id"], data["state"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("id", id) for id in ("", "a" * 256, "a\0", ("a" * 255,))),
+        *((name, value) for name in ("agent_type", "partition") for value in ("", 1)),
+    ],
+)
+async def test_names_of_classes_that_are_not_ours(name: str, value: Any) -> None:
+    """Empty, too long or with NUL: refused before a write, as our own classes do, since no list would show them."""
+    storage, agent = InMemoryStorage(), Foreign("a", {})
+    setattr(agent, name, value)
+    for call in (hibernate(storage, agent), care.persist_schedule(storage, agent, {})):
+        with pytest.raises(InvalidInputError, match=name):
+            await call
+    assert await storage.count_checkpoints() == 0
+
+
+@pytest.mark.parametrize("state", [[], 1, "text"])
+async def test_P6_a_state_that_is_none(state: Any) -> None:
+    """Without a callback, too, a state that is no map is `invalid_checkpoint`, of our classes and of others."""
+    ours, storage = bare(), InMemoryStorage()
+    ours.state = state
+    for agent in (ours, Foreign("a", state)):
+        with pytest.raises(InvalidInputError, match=r"^state: ") as caught:
+            await hibernate(storage, agent)
+        assert (caught.value.reason, caught.value.path) == ("invalid_checkpoint", "state")
+    assert await storage.count_checkpoints() == 0
+
+
+@dataclass(frozen=True)
+class Frozen(Foreign):
+    """Its thread can only be set past its own lock."""
+
+    id: str
+    state: dict[str, Any]
+    agent_type: ClassVar[str] = "persist.frozen"
+    thread: Thread = field(default_factory=lambda: Thread("frozen"))
+
+
+@dataclass(slots=True)
+class Slotted:
+    """Nowhere to note in it where it is stored."""
+
+    id: str
+    state: dict[str, Any]
+    agent_type: ClassVar[str] = "persist.slotted"
+    restore: ClassVar[Any] = classmethod(lambda cls, data: cls(data["id"], data["state"]))
+
+
+async def test_classes_that_let_nobody_set_an_attribute(storage: Any) -> None:
+    """A frozen one gets its thread all the same; one with slots is refused, before the write and after the read."""
+    agent = Frozen("a", {})
+    agent.thread.append("note")
+    await hibernate(storage, agent)
+    assert (await thaw(storage, Frozen, "a")).thread.rev == 1
+    with pytest.raises(InvalidAgentError, match="'_stored' can be set"):
+        await hibernate(storage, Slotted("a", {}))
+    assert await storage.get_checkpoint(("persist.slotted", "a")) is None
+    await storage.put_checkpoint(("persist.slotted", "a"), {"id": "a", "state": {}})
+    with pytest.raises(InvalidAgentError, match="__slots__"):
+        await thaw(storage, Slotted, "a")
+
+
 @pytest.mark.parametrize("cls", [None, object, "bare", Bare("a")])
 async def test_a_class_of_no_agents(cls: Any) -> None:
     """Is refused by all that take a class, before any storage is asked."""
@@ -374,8 +451,16 @@ async def test_P14_restore_fails(storage: Any, how: str) -> None:
         {"id": "a", "state": {}, "thread": {"rev": 1}},
         {"id": "a", "state": {}, "thread": {"id": "t", "rev": "1"}},
         {"id": "a", "state": {}, "thread": [1]},
+        {"id": "a", "state": {}, "thread": {"id": "", "rev": 0}},
+        {"id": "a", "state": {}, "thread": {"id": "t\0", "rev": 1}},
+        {"id": "a", "state": {}, "thread": {"id": "t" * 256, "rev": 1}},
+        {"id": "a", "state": {}, "thread": {"id": "t", "rev": 2**63}},
+        {"id": "", "state": {}},
     ],
-    ids=["list", "none", "state", "no-id", "no-rev", "no-thread-id", "text-rev", "list-pointer"],
+    ids=[
+        *("list", "none", "state", "no-id", "no-rev", "no-thread-id", "text-rev", "list-pointer"),
+        *("empty-thread-id", "nul", "long-thread-id", "huge-rev", "empty-id"),
+    ],
 )
 async def test_P15_H16_malformed_checkpoint(storage: Any, data: Any) -> None:
     """A malformed checkpoint is a named error that says where, and a lenient restore is never asked."""
@@ -386,6 +471,17 @@ async def test_P15_H16_malformed_checkpoint(storage: Any, data: Any) -> None:
     assert caught.value.reason == "invalid_checkpoint"
     assert caught.value.path.startswith("data")
     assert Lenient.asked == before
+    assert await care.repair(storage, Lenient, "a")
+    assert (await thaw(storage, Lenient, "a")).id == "a"
+
+
+@pytest.mark.parametrize("wrong", [{"version": "1"}, {"partition": 1}])
+async def test_malformed_for_its_class(storage: Any, wrong: dict[str, Any]) -> None:
+    """What only the class finds malformed is named by its row too."""
+    await storage.put_checkpoint(KEY, {"id": "a", "state": {}, **wrong})
+    with pytest.raises(CorruptRowError, match=r"^checkpoint \('bare', 'a'\): ") as caught:
+        await thaw(storage, Bare, "a")
+    assert (caught.value.reason, caught.value.key, caught.value.path) == ("invalid_checkpoint", KEY, *wrong)
 
 
 async def test_checkpoint_without_a_pointer_thaws(storage: Any) -> None:
@@ -471,6 +567,9 @@ async def test_P27_schedule_alone(storage: Any) -> None:
     assert (await raw(storage))["state"] == {"n": 1}
     assert (await thaw(storage, Bare, "a")).schedule["j"]["message"] == 0
     await hibernate(storage, agent)
+    with pytest.raises(InvalidInputError, match=r"^schedule: expected a mapping"):
+        await care.persist_schedule(storage, agent, ["j"])  # type: ignore[arg-type]
+    assert "schedule" in await raw(storage)
     await care.persist_schedule(storage, agent, {})
     assert "schedule" not in await raw(storage)
 
@@ -765,6 +864,22 @@ async def test_H14_compaction(storage: Any) -> None:
     empty.thread.append("note")
     await hibernate(storage, empty)
     assert (await thaw(storage, Bare, "a")).thread.rev == 12
+    for keep in (-1, True, "1"):
+        with pytest.raises(InvalidInputError, match=r"^keep: "):
+            await care.compact(storage, empty.thread.id, keep=keep)  # type: ignore[arg-type]
+    assert (await thaw(storage, Bare, "a")).thread.first_seq == 11
+
+
+async def test_H14_compaction_of_whatever_the_checkpoint_points_at(storage: Any) -> None:
+    """An agent whose journal has another id than its own name says is compacted all the same."""
+    agent = bare()
+    agent.thread = Thread("elsewhere")
+    agent.thread.extend([{"kind": "note"}] * 3)
+    await hibernate(storage, agent)
+    assert await care.compact_agent(storage, Bare, "a", keep=1) == 2
+    assert (await thaw(storage, Bare, "a", journal="exact")).thread.first_seq == 2
+    with pytest.raises(NotFoundError):
+        await care.compact_agent(storage, Bare, "nobody", keep=1)
 
 
 async def test_fork_thread(storage: Any) -> None:
@@ -793,6 +908,41 @@ async def test_renamed_type_is_found_by_its_alias(storage: Any) -> None:
     await care.delete_agent(storage, Renamed, "a")
     with pytest.raises(NotFoundError):
         await thaw(storage, Renamed, "a")
+
+
+class After(Agent, agent_type="persist.after", aliases=("persist.former",)):  # type: ignore[type-arg]
+    """As it is named now; see `former`."""
+
+
+async def former(storage: Any, id: str) -> None:
+    """Store an agent as if it had been stored before the renaming."""
+    key, thread_id = ("persist.former", id), f"persist.former::{id}"
+    await note(storage, thread_id, "a", "b")
+    data = {"agent_type": "persist.former", "id": id, "state": {"n": 1}, "thread": {"id": thread_id, "rev": 1}}
+    await storage.put_checkpoint(key, data)
+
+
+async def test_renamed_type_is_cared_for_by_its_alias(storage: Any) -> None:
+    """Schedule, compaction and repair find what thaw finds, and make no second agent under the new name."""
+    jobs = {"j": {"cron_expression": "@hourly"}}
+    for id in ("a", "b", "c"):
+        await former(storage, id)
+    await care.persist_schedule(storage, After("a"), jobs)
+    thawed = await thaw(storage, After, "b")
+    thawed.state["n"] = 99
+    await care.persist_schedule(storage, thawed, jobs)
+    for id in ("a", "b"):
+        agent = await thaw(storage, After, id)
+        assert (agent.state, list(agent.schedule)) == ({"n": 1}, ["j"])
+    assert await care.compact_agent(storage, After, "a", keep=1) == 1
+    assert "moved from revision 1 to 2" in (await care.repair(storage, After, "b")).done[0]
+    await storage.delete_checkpoint(("persist.former", "c"))
+    assert "rebuilt" in (await care.repair(storage, After, "c")).done[0]
+    assert (await thaw(storage, After, "c", journal="exact")).thread.rev == 2
+    await storage.put_checkpoint(("persist.former", "c"), [])
+    assert (await care.repair(storage, After, "c")).key == ("persist.former", "c")
+    assert await storage.count_checkpoints(agent_type="persist.former") == 2
+    assert await storage.get_checkpoint(("persist.after", "a")) is None
 
 
 # -- the host's transaction, cancellation, lost answers -----------------------------------------------------------

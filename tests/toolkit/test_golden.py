@@ -332,8 +332,8 @@ def test_what_is_still_understood_passes(tmp_path: Path, agent_type: str) -> Non
     ("agent_type", "words"),
     [
         ("golden-nobody", "no class has this agent type"),
-        ("golden-lost-field", "today's Lost cannot take it: state"),
-        ("golden-demanding", "today's Demands cannot take it: state"),
+        ("golden-lost-field", "today's Lost cannot take it: checkpoint "),
+        ("golden-demanding", "today's Demands cannot take it: checkpoint "),
         ("golden-changed-type", "state.items: expected dict[str, int], got list"),
         ("golden-changed-within", "state.items[0]: expected int, got str"),
         ("golden-failing", "KeyError('name')"),
