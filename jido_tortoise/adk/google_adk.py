@@ -161,6 +161,7 @@ class TortoiseSessionService(BaseSessionService):
             SessionNotFoundError: google-adk's: the session is not there (any more).
             StaleSessionError: google-adk's: others have appended since it was read; nothing was written.
             DuplicateEntryError: The session has another event with this id.
+            UnstorableError: There is something in the event, beside the state, that cannot be written as JSON.
         """
         if event.partial:
             return event
@@ -395,6 +396,8 @@ def _encoded(session: Session, event: Event, db: Db) -> tuple[Key, rows.EventRow
     try:
         row = google_events.encode_event(event, delta, db.dialect)
     except UnstorableError as error:
+        if not error.path.startswith("event.actions.state_delta"):
+            raise
         delta = safe_state(delta, error)
         row = google_events.encode_event(event, delta, db.dialect)
     return key, row, delta, codec.dump_map({"last_update_time": event.timestamp})

@@ -18,7 +18,7 @@ from jido_tortoise.adk.google_making import event_of
 from jido_tortoise.adk.rows import EventRow, Key
 from jido_tortoise.adk.safe_state import described
 from jido_tortoise.database import Dialect
-from jido_tortoise.errors import CorruptRowError
+from jido_tortoise.errors import CorruptRowError, UnstorableError, said
 
 #: What is not written as the rest: of the delta the codec keeps the types, and the models of an authentication scheme
 #: (FastAPI's, `in` and `type` for one) are only read again by their aliases.
@@ -37,15 +37,18 @@ def encode_event(event: Event, delta: Mapping[str, Any], dialect: Dialect) -> Ev
         InvalidInputError: Its id or its timestamp cannot be stored.
         UnstorableError: A value cannot be stored, of the delta or of elsewhere.
     """
-    tree: dict[str, Any] = event.model_dump(mode="json", exclude_none=True, exclude=_APART, fallback=described)
-    tree["actions"] = _actions(event, tree["actions"], delta)
+    try:
+        tree: dict[str, Any] = event.model_dump(mode="json", exclude_none=True, exclude=_APART, fallback=described)
+        tree["actions"] = _actions(event, tree["actions"], delta)
+    except (ValueError, RecursionError) as error:  # a list that holds itself, a key with a lone surrogate
+        raise UnstorableError.at("event", "what pydantic can write as JSON", said(str(error))) from error
     if tree["node_info"] == {"path": ""}:
         del tree["node_info"]
     return google_rows.row_of(tree, event.timestamp, dialect)
 
 
 def _actions(event: Event, tree: dict[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
-    made = {"state_delta": dict(delta), **{name: value for name, value in tree.items() if value != {}}}
+    made = {"state_delta": dict(delta), **google_rows.given_actions(tree)}
     if event.actions.requested_auth_configs:
         made["requested_auth_configs"] = to_jsonable_python(
             event.actions.requested_auth_configs, by_alias=True, exclude_none=True, fallback=described

@@ -6,6 +6,7 @@ set from None), stands in the row's `extra` under the field's name, the exact ti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jido_tortoise import checks, codec, times
@@ -13,6 +14,9 @@ from jido_tortoise.adk import rows
 from jido_tortoise.adk.rows import EventRow
 from jido_tortoise.database import Dialect
 
+#: Fields of an event's actions that are an empty map when nothing set them. Not so the others: an agent's state that
+#: is empty tells that the agent was reached.
+_MAPS = frozenset({"artifact_delta", "requested_auth_configs", "requested_tool_confirmations"})
 #: Their alphabet of Base64, and that of the rows.
 _URL_SAFE = str.maketrans("-_", "+/")
 
@@ -43,6 +47,11 @@ def row_of(tree: dict[str, Any], timestamp: float, dialect: Dialect) -> EventRow
         codec.dump_map(tree, path="event"),
     ]
     return EventRow._make(values)
+
+
+def given_actions(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer what was set of an event's actions, given as a JSON tree."""
+    return {name: value for name, value in tree.items() if value is not None and (value != {} or name not in _MAPS)}
 
 
 def _texts(tree: dict[str, Any]) -> list[str | None]:

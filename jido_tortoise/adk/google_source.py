@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
-from jido_tortoise.adk import routing
+from jido_tortoise.adk import google_rows, routing
 from jido_tortoise.adk.pickled import read_pickle
 from jido_tortoise.driver_errors import translated
 from jido_tortoise.errors import ConfigError
@@ -227,8 +227,8 @@ def read_event(row: Row, schema: Schema, *, local: bool) -> tuple[dict[str, Any]
         tree["invocation_id"] = row["invocation_id"]
     actions = tree.get("actions") or {}
     delta = routing.without_temp(read_map(actions.get("state_delta") or {}, "the state_delta"))
-    others = {name: value for name, value in actions.items() if value != {} and value is not None}
-    return {**tree, "id": row["id"], "actions": {**others, "state_delta": delta}}, float(exact)
+    actions = {**google_rows.given_actions(actions), "state_delta": delta}
+    return {**tree, "id": row["id"], "actions": actions}, float(exact)
 
 
 def _v1(row: Row) -> dict[str, Any]:

@@ -150,18 +150,17 @@ def _info(session: Session) -> dict[str, Any]:
 
 
 async def _show(given: argparse.Namespace, store: AdkSessionStore) -> int:
-    from dataclasses import asdict
+    from jido_tortoise.cli import stored_sessions
 
-    session = await store.get(**_key(given), num_recent_events=given.events)
+    found = await stored_sessions.find(store, **_key(given), most=given.events)
     if given.json:
-        events = [asdict(event) for event in session.events]
-        output.print_json({**_info(session), "state": dict(session.state), "events": events})
+        output.print_json(found.as_json())
         return _OK
-    print(output.clean(f"{session.id!r} of {session.user_id!r}, {session.rev} events ever"))
-    for name, value in session.state.items():
+    print(output.clean(f"{given.session!r} of {given.user!r}, {found.rev} events ever"))
+    for name, value in found.state.items():
         print(output.clean(f"  {name}  {output.as_json(value)}"))
     rows = [
-        [f"{one.timestamp:%Y-%m-%d %H:%M:%SZ}", one.author, one.invocation_id, _said(one)] for one in session.events
+        [_moment(one["timestamp"]), one["author"], one["invocation_id"], _said(one["content"])] for one in found.events
     ]
     if rows:
         print()
@@ -169,13 +168,21 @@ async def _show(given: argparse.Namespace, store: AdkSessionStore) -> int:
     return _OK
 
 
-def _said(event: Any) -> str:
-    parts = event.content.parts if event.content is not None else ()
-    calls = [part.function_call or part.function_response for part in parts]
-    return " ".join(
-        part.text if part.text is not None else f"{call.name}(...)" if call is not None else "..."
-        for part, call in zip(parts, calls, strict=True)
-    )
+def _moment(iso: str) -> str:
+    return f"{iso[:10]} {iso[11:19]}Z"
+
+
+def _said(content: Any) -> str:
+    parts = content.get("parts") if isinstance(content, dict) else None
+    return " ".join(map(_part, parts if isinstance(parts, list) else ()))
+
+
+def _part(part: Any) -> str:
+    tree = part if isinstance(part, dict) else {}
+    if (text := tree.get("text")) is not None:
+        return str(text)
+    call = tree.get("function_call") or tree.get("function_response")
+    return f"{call.get('name')}(...)" if isinstance(call, dict) else "..."
 
 
 # -- prune and delete ---------------------------------------------------------------------------------------------
@@ -200,9 +207,11 @@ async def _prune(given: argparse.Namespace, store: AdkSessionStore) -> int:
 
 async def _delete(given: argparse.Namespace, store: AdkSessionStore) -> int:
     if given.invocation is None:
-        found = await store.get(**_key(given), num_recent_events=0)  # one that is not there is a mistake here
+        from jido_tortoise.cli import stored_sessions
+
+        await stored_sessions.refuse_missing(store, **_key(given))  # here it is a mistake
         await store.delete(**_key(given))
-        done: dict[str, Any] = {"session": found.id}
+        done: dict[str, Any] = {"session": given.session}
     else:
         done = {"events": await store.delete_invocation(**_key(given), invocation_id=given.invocation)}
     if given.json:

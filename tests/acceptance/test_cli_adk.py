@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from jido_tortoise.adk import AdkSessionStore, Blob, Content, Event, FunctionCall, Part
 from jido_tortoise.cli import program
 from jido_tortoise_testing.postgres import fresh_database
 from tests.acceptance.terminals import on_terminal
+from tests.conftest import opened
 
 Run = Callable[..., tuple[int, str, str]]
 GOOGLE = "sqlite+aiosqlite:///google.db"
@@ -144,6 +146,46 @@ def test_mistakes(run: Run) -> None:
     code, _, err = run("prune", "shop")
     assert code == 2
     assert "sessions_before, keep_sessions" in err
+
+
+async def _store(db: str) -> None:
+    async with opened(db, families=("adk",)) as database:
+        store, who = AdkSessionStore(), {"app_name": "shop", "user_id": "ann"}
+        session = await store.create(**who, session_id="s1", state={"n": float("nan"), "m": {(1, 2): b"x"}})
+        await store.create(**who, session_id="s2")
+        content = Content("model", [Part("hello"), Part(function_call=FunctionCall("price", {"of": (1, 2)}))])
+        await store.append_event(session, Event(author="shop", invocation_id="i", content=content))
+        await store.append_event(session, Event(content=Content(parts=[Part(inline_data=Blob(b"x"))])))
+        await database.client.execute_script("""
+            UPDATE adk_sessions SET state = '[]' WHERE id = 's2';
+            INSERT INTO adk_app_states (app_name, state, updated_at)
+            SELECT app_name, '{"size": {"$jido:enum": ["not imported", "S"]}}', updated_at
+            FROM adk_sessions WHERE id = 's1'
+        """)
+
+
+def test_sessions_are_shown_as_they_are_stored(run: Run, db: str) -> None:
+    """What JSON lacks is told by its tag, an object of an unknown class too; a malformed session can be deleted."""
+    asyncio.run(_store(db))
+    state = {
+        "app:size": {"$jido:enum": ["not imported", "S"]},
+        "n": {"$jido:float": "nan"},
+        "m": {"$jido:map": [[{"$jido:tuple": [1, 2]}, {"$jido:bytes": "eA=="}]]},
+    }
+    code, out, _ = run("show", "shop", "ann", "s1", "--json")
+    shown = json.loads(out)
+    assert (code, shown["rev"], shown["state"], [one["seq"] for one in shown["events"]]) == (0, 2, state, [0, 1])
+    assert shown["events"][0]["content"]["parts"][1]["function_call"]["args"] == {"of": {"$jido:tuple": [1, 2]}}
+    code, out, _ = run("show", "shop", "ann", "s1")
+    assert (code, [line.split()[2:] for line in out.splitlines()[-2:]]) == (
+        0,
+        [["shop", "i", "hello", "price(...)"], ["..."]],
+    )
+
+    code, _, err = run("show", "shop", "ann", "s2")
+    assert (code, "adk_sessions ('shop', 'ann', 's2'): the state is malformed" in err) == (1, True)
+    assert run("delete", "shop", "ann", "s2") == (0, "deleted: session s2\n", "")
+    assert run("delete", "shop", "ann", "s2")[0] == 1
 
 
 def test_an_import_loads_nothing_of_google(run: Run, db: str) -> None:

@@ -484,6 +484,7 @@ async def test_telemetry_of_odd_and_unstorable_events(size: int, store: Any) -> 
             Said("message_streamed", {"content": "ok", "raw": object()}),
             Said("message_streamed", {"content": "ok"}, timestamp="yesterday"),  # type: ignore[arg-type]
             Said("tool_call_started", None),  # type: ignore[arg-type]
+            Said("tool_call_started", {1: "a key that is no text"}),  # type: ignore[dict-item]
             Said("message_received", {"content": "NUL \0 and \ud800", "role": "assistant"}),
             _DONE,
         ]
@@ -494,7 +495,7 @@ async def test_telemetry_of_odd_and_unstorable_events(size: int, store: Any) -> 
     assert events["message_streamed"].metadata["_validation_warnings"] == ["content is missing"]
     assert events["message_received"].data["content"] == "NUL \0 and \ud800"
     wrong = [event.data["error_message"] for event in result.events if event.type == "error_occurred"]
-    assert len(wrong) == 4
+    assert len(wrong) == 5
     assert "never_heard_of" in wrong[0]
     assert "raw" in " ".join(wrong)
     names = {event.name for event in told}
@@ -794,6 +795,61 @@ async def test_providers_that_break_the_rules(store: Any) -> None:
     assert result.events[0].data == {"provider": "able", "missing_capabilities": ["vision"]}
 
 
+_BAD_ANSWERS: dict[str, dict[str, Any]] = {
+    "answer.output": {"output": "text"},
+    "answer.output.x": {"output": {"x": object()}},
+    "answer.token_usage": {"token_usage": [1]},
+    "answer.metadata": {"metadata": {1: 2}},
+    "answer.model": {"model": 3},
+    "answer.provider_session_id": {"provider_session_id": 3},
+    "answer.stop_reason": {"stop_reason": object()},
+    "answer.cost_usd": {"cost_usd": "much"},
+}
+
+
+@_IN_MEMORY
+@pytest.mark.parametrize("path", _BAD_ANSWERS)
+async def test_an_answer_that_no_run_can_keep(path: str, store: Any) -> None:
+    """The run fails by it, with all that was said before: it is not left running until its lease is over (W7)."""
+
+    async def odd(request: Request) -> AsyncIterator[Said | Answer]:
+        yield Said("message_streamed", {"content": "x"})
+        yield _USED
+        yield Answer(**_BAD_ANSWERS[path])
+
+    with pytest.raises(ProviderError) as caught:
+        await SessionManager(store).run_once(odd, None)
+    assert (caught.value.reason, caught.value.path) == ("provider_malformed_response", path)
+    assert isinstance(caught.value.__cause__, InvalidInputError)
+    run = await _only_run(store)
+    assert (run.status, run.error["code"]) == ("failed", "provider_malformed_response")
+    assert run.token_usage["total_tokens"] == 5
+    told = _types(await store.get_events(run.session_id))
+    assert told[-4:] == ["message_streamed", "token_usage_updated", "run_failed", "session_failed"]
+
+
+async def test_a_run_once_that_never_began_has_ended(store: Any) -> None:
+    """What is called but is no generator fails run and session together; the run of a session that goes on stays."""
+
+    async def plain(request: Request) -> str:
+        return "ok"
+
+    manager = SessionManager(store)
+    provider: Any = plain
+    with pytest.raises(InvalidInputError):
+        await manager.run_once(provider, "hi")
+    (session,) = await store.list_sessions()
+    run = await _only_run(store)
+    assert (session.status, run.status, run.provider) == ("failed", "failed", "plain")
+    assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "session_failed"]
+    other = await manager.start_session("a")
+    await manager.activate_session(other.id)
+    pending = await manager.start_run(other.id, "hi")
+    with pytest.raises(InvalidInputError):
+        await manager.execute_run(pending.id, provider)
+    assert await store.get_run(pending.id) == pending
+
+
 @_IN_MEMORY
 async def test_a_plain_function_is_recorded(store: Any) -> None:
     """It need not know of any of this."""
@@ -863,6 +919,34 @@ async def test_a_run_whose_lease_ran_out_is_recovered(store: Any) -> None:
     ended = await store.get_run(run.id)
     assert (ended.status, ended.error["code"], ended.cost_usd) == ("failed", "run_lost", 0.014)
     assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "token_usage_updated"]
+
+
+async def test_a_run_once_that_is_lost_takes_its_session_along(store: Any) -> None:
+    """Nobody is left to end it: active for ever, it would be spared by retention too (W7)."""
+    begun, callback = _begun()
+    wait = asyncio.Event()
+
+    async def silent(request: Request) -> AsyncIterator[Said | Answer]:
+        yield _USED
+        await wait.wait()
+        yield _DONE
+
+    with VirtualClock().installed() as clock:
+        manager = SessionManager(store, lease=30, buffering=Buffering(size=1))
+        task = asyncio.create_task(manager.run_once(silent, None, event_callback=callback))
+        await begun.wait()
+        await asyncio.sleep(0.05)
+        clock.shift(31)  # as if its process were gone
+        (run,) = await SessionManager(store).recover_runs()
+        assert run.error["code"] == "run_lost"
+        assert (await store.get_session(run.session_id)).status == "failed"
+        told = await store.get_events(run.session_id)
+        assert _types(told)[-2:] == ["run_failed", "session_failed"]
+        assert told[-1].data["error_code"] == "run_lost"
+        wait.set()
+        with pytest.raises(RunStoppedError):
+            await asyncio.wait_for(task, 3)
+    assert _types(await store.get_events(run.session_id)).count("session_failed") == 1
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,14 @@ async def test_what_is_no_config(given: Any) -> None:
         await upgrade(given)
 
 
+async def test_an_app_whose_models_cannot_be_imported(sqlite_place: Place) -> None:
+    """A typo in the host's config is its error, and nothing was opened."""
+    settings = config(sqlite_place.url)
+    settings["apps"]["shop"] = {"models": ["shop.modles"]}
+    with pytest.raises(ConfigError, match=r"names models in 'shop\.modles': No module named 'shop'"):
+        await upgrade(settings)
+
+
 async def test_a_config_without_our_app(sqlite_place: Place) -> None:
     """The error names the line to add."""
     settings = {"connections": {"default": sqlite_place.url}, "apps": {"aerich": {"models": ["aerich.models"]}}}

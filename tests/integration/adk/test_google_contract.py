@@ -319,9 +319,11 @@ async def test_the_schemes_of_an_authentication(shop: Shop, scheme: dict[str, An
 
 
 async def test_an_event_with_nothing_set(shop: Shop) -> None:
-    """None stays None, False stays False, an empty set stays one."""
+    """None stays None, False stays False, an empty set stays one, and so does an empty map."""
     session = await shop.make()
-    for event in (Event(), Event(partial=False, turn_complete=False, long_running_tool_ids=set(), custom_metadata={})):
+    empty = Event(partial=False, turn_complete=False, long_running_tool_ids=set(), custom_metadata={}, output={})
+    empty.actions = EventActions(agent_state={}, set_model_response={})
+    for event in (Event(), empty):
         await shop.service.append_event(session, event)
     assert (await shop.again()) == session
     assert [event.turn_complete for event in session.events] == [None, False]

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from jido_tortoise import adk
 from jido_tortoise.adk import AdkSessionStore, TortoiseSessionService
 from jido_tortoise.adk.models import AdkEvent, AdkSession
-from jido_tortoise.errors import CorruptRowError, DuplicateEntryError, InvalidInputError
+from jido_tortoise.errors import CorruptRowError, DuplicateEntryError, InvalidInputError, UnstorableError
 from tests.conftest import Database
 
 store = AdkSessionStore()
@@ -185,6 +185,21 @@ async def test_what_no_row_can_hold_is_refused(
     session = await made(service, app)
     with pytest.raises(InvalidInputError, match=r"event\.(id|timestamp): expected"):
         await service.append_event(session, Event(**wrong))
+    assert await again(service, app) == session
+
+
+@pytest.mark.parametrize("make", [cyclic, lambda: deep(200), lambda: deep(2000), lambda: {"\ud800": 1}])
+async def test_an_event_that_is_no_json_is_refused(
+    service: TortoiseSessionService, app: str, make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where it is not the state; the error is ours, and nothing is said of the state, which is as it was."""
+    session = await made(service, app)
+    call = types.Part(function_call=types.FunctionCall(name="f", args={"a": 1}))
+    event = Event(content=types.Content(parts=[call]), actions=EventActions(state_delta={"k": 1}))
+    call.function_call.args["a"] = make()
+    with pytest.raises(UnstorableError, match=r"^event[.:]"):
+        await service.append_event(session, event)
+    assert "another form" not in caplog.text
     assert await again(service, app) == session
 
 

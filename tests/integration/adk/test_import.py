@@ -73,6 +73,7 @@ def _event(n: int, **delta: Any) -> Event:
         state_delta={"n": n, **delta},
         artifact_delta={"f.txt": n},
         requested_tool_confirmations={f"c{n}": ToolConfirmation(hint="sure?")},
+        agent_state={},
     )
     return Event(
         id=f"e{n}",
