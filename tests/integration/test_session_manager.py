@@ -831,7 +831,7 @@ async def test_an_answer_that_no_run_can_keep(path: str, store: Any) -> None:
 async def test_a_run_once_that_never_began_has_ended(store: Any) -> None:
     """What is called but is no generator fails run and session together; the run of a session that goes on stays."""
 
-    async def plain(request: Request) -> str:
+    def plain(request: Request) -> str:
         return "ok"
 
     manager = SessionManager(store)
