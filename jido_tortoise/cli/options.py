@@ -70,7 +70,11 @@ def families() -> argparse.ArgumentParser:
 
 def moment(text: str) -> datetime:
     """Read an argument as a moment of ISO 8601; without a zone it is of this machine's."""
-    return datetime.fromisoformat(text).astimezone()
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
+        wished = "a moment of the years 1 to 9999, such as 2026-01-31 or 2026-01-31T09:30Z"
+        raise argparse.ArgumentTypeError(f"expected {wished}, got {text!r}") from error
 
 
 def number(least: int, most: int = checks.MOST) -> Callable[[str], int]:

@@ -273,7 +273,8 @@ async def _wished(given: argparse.Namespace, query: QueryAPI) -> AsyncIterator[s
 
 
 def _add_import(actions: Any) -> None:
-    one = _add(actions, "import", _import, "write exported sessions into a database, each whole or not at all")
+    help = "write exported sessions into a database, each whole or not at all"
+    one = actions.add_parser("import", parents=[options.connected()], help=help)
     one.set_defaults(run=lambda given: asyncio.run(_prepared_import(given)))
     one.add_argument("file", metavar="FILE", help="what `recording export` wrote; - for stdin")
     one.add_argument("--skip-existing", action="store_true", help="pass over sessions that are there already")
@@ -282,17 +283,18 @@ def _add_import(actions: Any) -> None:
 async def _prepared_import(given: argparse.Namespace) -> int:
     from jido_tortoise.schema import upgrade
 
-    if given.db is not None:  # which a config would have told `jido-tortoise upgrade`
-        await upgrade(options.settings_of(given, "recording"), schema=given.schema)
-    async with options.opened_recording(given) as query:
-        return await _import(given, query)
+    with _source(given.file) as lines:  # before a database is made for what is not there
+        if given.db is not None:  # which a config would have told `jido-tortoise upgrade`
+            await upgrade(options.settings_of(given, "recording"), schema=given.schema)
+        async with options.opened_recording(given):
+            return await _import(given, lines)
 
 
-async def _import(given: argparse.Namespace, query: QueryAPI) -> int:
+async def _import(given: argparse.Namespace, lines: TextIO) -> int:
     from jido_tortoise.recording import SessionStore, import_sessions
 
     store = SessionStore(given.connection, given.schema)
-    with _source(given.file) as lines, Tally("lines") as tally:
+    with Tally("lines") as tally:
         done = await import_sessions(tally.counted(lines), store, existing="skip" if given.skip_existing else "refuse")
     if given.json:
         output.print_json(_record(done))

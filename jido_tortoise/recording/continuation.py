@@ -53,6 +53,23 @@ def provider_session(session: Session, provider: object) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def conversation(session: Session, provider: object, continuation: Continuation) -> str | None:
+    """Answer what `provider_session` does, which there must be to go on natively.
+
+    Raises:
+        InvalidInputError: `continuation_unavailable`: native was wished, and there is nothing to go on with.
+    """
+    own = provider_session(session, provider)
+    if continuation == "native" and own is None:
+        raise InvalidInputError.at(
+            "continuation",
+            f"a conversation of {name_of(provider)} in session {session.id!r}",
+            continuation,
+            reason="continuation_unavailable",
+        )
+    return own
+
+
 def with_provider_session(session: Session, provider: str, provider_session_id: str, model: str | None) -> Session:
     """Answer the session that knows the provider's own id of its conversation."""
     known = session.metadata.get(PROVIDER_SESSIONS) or {}
@@ -72,14 +89,7 @@ async def earlier(
     """
     if continuation is False:
         return (), None
-    own = provider_session(session, provider)
-    if continuation == "native" and own is None:
-        raise InvalidInputError.at(
-            "continuation",
-            f"a conversation of {name_of(provider)} in session {session.id!r}",
-            continuation,
-            reason="continuation_unavailable",
-        )
+    own = conversation(session, provider, continuation)
     if own is not None and continuation != "replay":
         return (), own
     reading = {name: value for name, value in options.items() if name in ("limit", "after", "since")}

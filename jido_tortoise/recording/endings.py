@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jido_tortoise.errors import JidoError, RunStoppedError
-from jido_tortoise.recording.making import EventMaker
+from jido_tortoise.errors import InvalidTransitionError, JidoError, RunStoppedError
+from jido_tortoise.recording.entities import Event, Session
+from jido_tortoise.recording.making import EventMaker, told_once
 from jido_tortoise.recording.providers.base import Said
 from jido_tortoise.recording.redaction import Redactor
 
@@ -69,6 +70,20 @@ def session_ending(error: BaseException | None, redactor: Redactor | None) -> tu
     if reason == "run_cancelled" or isinstance(error, asyncio.CancelledError):
         return "cancelled", Said("session_cancelled", {"reason": "run_cancelled"})
     return "failed", Said("session_failed", failure(error, redactor))
+
+
+def session_ended(
+    session: Session, error: BaseException | None, redactor: Redactor | None
+) -> tuple[Session, Sequence[Event]]:
+    """Answer a session as it ends with its only run, and what tells of it; as it is, when it cannot end so."""
+    status, said = session_ending(error, redactor)
+    try:
+        ended = session.with_status(status)
+    except InvalidTransitionError:
+        return session, ()  # others have paused or ended it: that stays
+    if ended == session:
+        return session, ()
+    return ended, told_once(EventMaker(session.id, redactor=redactor).event(said), session)
 
 
 def failure(error: BaseException, redactor: Redactor | None) -> dict[str, Any]:

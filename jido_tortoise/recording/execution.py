@@ -28,7 +28,7 @@ from jido_tortoise.errors import (
 )
 from jido_tortoise.recording.buffer import Buffering, EventBuffer
 from jido_tortoise.recording.continuation import with_provider_session
-from jido_tortoise.recording.endings import Ending, ending_of, session_ending
+from jido_tortoise.recording.endings import Ending, ending_of, session_ended
 from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.intake import Intake
 from jido_tortoise.recording.leases import holds, leases
@@ -36,7 +36,7 @@ from jido_tortoise.recording.making import EventMaker, told_of, told_once
 from jido_tortoise.recording.policies import Policy, Violation, Watch
 from jido_tortoise.recording.port import SessionStoreLike
 from jido_tortoise.recording.pricing import Pricing
-from jido_tortoise.recording.providers.base import Answer, Provider, Request, Said
+from jido_tortoise.recording.providers.base import Answer, Provider, Request, Said, check_answer, no_provider
 from jido_tortoise.recording.redaction import Redactor
 from jido_tortoise.recording.usage import Usage, cost_of
 
@@ -117,6 +117,8 @@ class Execution:
     _intake: Intake[Said | Answer] | None = None
     _next_sign: float = 0.0
     _ends: float | None = None
+    #: Set when it is stored that the run is running, by us.
+    _begun: bool = False
 
     def __post_init__(self) -> None:
         self._buffer = EventBuffer(self.settings.store, self.settings.buffering)
@@ -144,10 +146,9 @@ class Execution:
             ProviderError: The provider failed; what else it raises is passed on.
             StorageError: The database was away for too long. What is stored is found by `recover_runs`.
         """
-        stream = _stream(provider, request)
         before = executing.set(executing.get() | {self.run.id})
         try:
-            answer = await self._followed(session, stream, opening)
+            answer = await self._followed(session, provider, request, opening)
             return await to_the_end(self._completed(answer))
         finally:
             executing.reset(before)
@@ -162,18 +163,18 @@ class Execution:
         if leases(store) and not await store.lease_run(self.run.id, self.settings.holder, self.settings.lease):
             raise ConflictError(f"run {self.run.id!r} is executed by another process", reason="run_active")
         flushed = await store.flush(session=session, run=running, events=events)
-        self.run = flushed.run or running
+        self.run, self._begun = flushed.run or running, True
         self._events += told_of(flushed.events)
         now = seams.monotonic()
         self._next_sign = now + self.settings.lease / 3
         self._ends = None if self.wishes.time_limit is None else now + self.wishes.time_limit
 
     async def _followed(
-        self, session: Session, stream: AsyncIterator[Said | Answer], opening: Iterable[Said]
+        self, session: Session, provider: Provider, request: Request, opening: Iterable[Said]
     ) -> Answer:
         """Begin, and listen until the provider has answered."""
-        self._intake = Intake(stream, self.settings.buffering.room)
         try:
+            self._intake = Intake(_stream(provider, request), self.settings.buffering.room)
             # Not cut off, or nobody would know whether it has begun.
             await to_the_end(self._begin(session, opening))
             self._intake.start()
@@ -186,7 +187,7 @@ class Execution:
                 )
             return self._answer
         except BaseException as error:
-            await to_the_end(self._broken_off(self._intake, error))
+            await to_the_end(self._broken_off(error))
             raise
 
     async def _listen(self, intake: Intake[Said | Answer]) -> None:
@@ -205,6 +206,7 @@ class Execution:
 
     async def _hear(self, item: Said | Answer) -> None:
         if isinstance(item, Answer):
+            check_answer(item, self.provider)
             self._answer = item
             self._usage.model = item.model or self._usage.model
             return
@@ -315,7 +317,7 @@ class Execution:
 
     async def _completed(self, answer: Answer) -> RunResult:
         said = {"stop_reason": answer.stop_reason, **({"model": answer.model} if answer.model else {})}
-        output = self.maker.map(answer.output)
+        output = self.maker.map(answer.output or {})
         await self._close(Ending("completed", "run_completed", said), None, answer, output)
         if self.run.status != "completed":
             raise await self._taken_away()
@@ -333,13 +335,17 @@ class Execution:
             storage_failures=self._buffer.failures,
         )
 
-    async def _broken_off(self, intake: Intake[Said | Answer], error: BaseException) -> None:
+    async def _broken_off(self, error: BaseException) -> None:
         """Stop the provider, and store what it has said with the end; what ended the run is raised by the caller."""
-        await intake.stop()
-        if self.run.status == "pending" or isinstance(error, StorageError):
-            return  # it has not begun; or nothing can be stored: its lease runs out, and by that it is found
+        if self._intake is not None:
+            await self._intake.stop()
+        if isinstance(error, StorageError):
+            return  # nothing can be stored: its lease runs out, and by that it is found
+        # Not by its status alone: a run that was refused to us may be running by another, or have ended.
+        if not self._begun and not (self.run.status == "pending" and self.wishes.ends_session):
+            return  # it has not begun, and may be executed once more, or is none of ours
         with suppress(StorageError):
-            for item in await intake.take(0):
+            for item in [] if self._intake is None else await self._intake.take(0):
                 if isinstance(item, Said):
                     await self._record(item)
             await self._close(ending_of(error, self.maker), error, self._answer, None)
@@ -376,7 +382,9 @@ class Execution:
         session = await self.settings.store.get_session(run.session_id)
         if answer is not None and answer.provider_session_id is not None:
             session = with_provider_session(session, self.provider, answer.provider_session_id, answer.model)
-        session, session_ends = self._session_ended(session, error) if said else (session, ())
+        session_ends: Sequence[Event] = ()
+        if said and self.wishes.ends_session:
+            session, session_ends = session_ended(session, error, self.settings.redactor)
         events = [*self._buffer.take(), *said, *session_ends]
         with _changing(session) if session_ends else nullcontext():
             flushed = await self.settings.store.flush(session=session, run=run, events=events)
@@ -387,19 +395,6 @@ class Execution:
         self._buffer.stored()
         for event in said:
             await self._tell(event)
-
-    def _session_ended(self, session: Session, error: BaseException | None) -> tuple[Session, Sequence[Event]]:
-        """Answer the session as it ends with the run, and what tells of it; as it is, when it is not to or cannot."""
-        if not self.wishes.ends_session:
-            return session, ()
-        status, said = session_ending(error, self.settings.redactor)
-        try:
-            ended = session.with_status(status)
-        except InvalidTransitionError:
-            return session, ()  # others have paused or ended it: that stays
-        if ended == session:
-            return session, ()
-        return ended, told_once(EventMaker(session.id, redactor=self.settings.redactor).event(said), session)
 
     def _ended(self, ending: Ending, answer: Answer | None, output: Mapping[str, Any] | None) -> Run:
         """Answer the run as it ends; one that somebody else has ended keeps that, and gets its usage."""
@@ -415,6 +410,7 @@ class Execution:
             metadata |= {"provider_session_id": answer.provider_session_id, **self.maker.map(answer.metadata)}
         return replace(
             run,
+            provider=run.provider or self.provider,
             provider_metadata={name: value for name, value in metadata.items() if value is not None},
             cost_usd=cost_of(
                 run, None if answer is None else answer.cost_usd, self.settings.pricing, self._usage.model
@@ -433,4 +429,4 @@ def _stream(provider: Provider, request: Request) -> AsyncIterator[Said | Answer
         return stream  # type: ignore[no-any-return]
     if inspect.iscoroutine(stream):
         stream.close()
-    raise InvalidInputError.at("provider", "an asynchronous generator of Said and Answer", provider)
+    raise no_provider(provider)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jido_tortoise import telemetry, times
+from jido_tortoise import checks, telemetry, times
 from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.providers.base import Said
@@ -66,8 +66,8 @@ class EventMaker:
 
     def _built(self, said: Said) -> Event:
         try:
-            event_type, data = resolved(said.type, said.data)
-            metadata = with_warnings(event_type, data, said.metadata)
+            event_type, data = resolved(said.type, checks.string_map(said.data, "event.data"))
+            metadata = with_warnings(event_type, data, checks.string_map(said.metadata, "event.metadata"))
             event = Event(
                 type=event_type,
                 session_id=self.session_id,

@@ -25,8 +25,8 @@ from jido_tortoise.recording.making import EventMaker, told_of, told_once
 from jido_tortoise.recording.policies import Policy, check_policies
 from jido_tortoise.recording.port import OnCorrupt, SessionStoreLike
 from jido_tortoise.recording.pricing import LIST_PRICES, Pricing
-from jido_tortoise.recording.providers.base import Provider, Request, Said, name_of
-from jido_tortoise.recording.recovery import recover_runs
+from jido_tortoise.recording.providers.base import Provider, Request, Said, check_provider, name_of
+from jido_tortoise.recording.recovery import ENDS_SESSION, recover_runs
 from jido_tortoise.recording.redaction import Redactor
 from jido_tortoise.recording.references import resolve_store
 from jido_tortoise.recording.transcript import Message, Transcript
@@ -60,8 +60,7 @@ class _Plan:
 
     def check(self, provider: Provider) -> None:
         """Refuse what cannot be wished, or not of this provider, before anything is written."""
-        if not callable(provider):
-            raise InvalidInputError.at("provider", "an asynchronous generator of Said and Answer", provider)
+        check_provider(provider)
         continuing.check(self.continuation, self.continuation_opts)
         continuing.said_now(self.given)
         _check_capabilities(provider, self.required_capabilities)
@@ -416,7 +415,7 @@ class SessionManager:
                 ends_session=ends_session,
             ),
         )
-        opening = (_begun(provider, plan.optional_capabilities), *map(_sent, now))
+        opening = (_begun(provider, plan.optional_capabilities, ends_session), *map(_sent, now))
         return await self._executed(execution, session, provider, request, opening)
 
     async def _executed(
@@ -550,7 +549,7 @@ class SessionManager:
         plan = _Plan(given=given, **wishes)
         plan.check(provider)
         fields = {"metadata": metadata, "context": context, "tags": tags}
-        session, run = await self._begun_once(provider, agent_id, given, fields)
+        session, run = await self._begun_once(provider, agent_id, plan, fields)
         try:
             return await self._execute(plan, run, session, provider, ends_session=True)
         except BaseException as error:
@@ -558,12 +557,13 @@ class SessionManager:
             raise
 
     async def _begun_once(
-        self, provider: Provider, agent_id: str | None, given: Any, fields: Mapping[str, Any]
+        self, provider: Provider, agent_id: str | None, plan: _Plan, fields: Mapping[str, Any]
     ) -> tuple[Session, Run]:
         """Store an active session and a pending run of it, in one transaction."""
         session, created = self._new_session(agent_id, provider, **fields)
         session = session.with_status("active")
-        run = self._new_run(session.id, given)
+        continuing.conversation(session, provider, plan.continuation)
+        run = self._new_run(session.id, plan.given)
         started = self._maker(session.id).one("session_started")
         with (
             telemetry.operation("recording_start_session", session_id=session.id),
@@ -699,10 +699,12 @@ def _request(
     )
 
 
-def _begun(provider: Provider, optional_capabilities: Iterable[str]) -> Said:
+def _begun(provider: Provider, optional_capabilities: Iterable[str], ends_session: bool) -> Said:
     lacking = _lacking(provider, optional_capabilities)
     missing = {"missing_capabilities": lacking} if lacking else {}
-    return Said("run_started", {"provider": name_of(provider), **missing})
+    # Whoever recovers the run after a crash knows nothing of it but this.
+    metadata = {ENDS_SESSION: True} if ends_session else {}
+    return Said("run_started", {"provider": name_of(provider), **missing}, metadata)
 
 
 def _lacking(provider: object, wished: Iterable[str]) -> list[str]:

@@ -459,11 +459,13 @@ def _cursor(asked: _Asked, row: Mapping[str, Any], total: int | None) -> str:
 
 
 def _stored(place: Any, db: Db) -> Any:
-    if db.dialect == "sqlite" or not isinstance(place, str):
+    if not isinstance(place, str):
         return place
     try:
-        return datetime.fromisoformat(place)
-    except ValueError as error:
+        moment = times.read_time(place)
+        # On SQLite as it stands there: whoever wrote it may have written it otherwise than we do.
+        return place if db.dialect == "sqlite" else moment
+    except (ValueError, OverflowError) as error:
         raise InvalidInputError.at("cursor", "a cursor of ours", place, reason="invalid_cursor") from error
 
 

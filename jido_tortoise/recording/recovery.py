@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from jido_tortoise import seams, telemetry
-from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidTransitionError, NotFoundError
+from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidTransitionError, NotFoundError, RunStoppedError
+from jido_tortoise.recording.endings import session_ended
 from jido_tortoise.recording.entities import Event, Run
 from jido_tortoise.recording.leases import LeasingStore, leases
 from jido_tortoise.recording.making import EventMaker
@@ -18,6 +19,8 @@ from jido_tortoise.recording.usage import Usage, cost_of
 
 _log = logging.getLogger("jido_tortoise")
 
+#: In the metadata of a `run_started`: that the session ends with the run, as that of `run_once` does.
+ENDS_SESSION = "ends_session"
 #: Events that are read at a time, and lost runs.
 _PAGE, _AT_ONCE = 1000, 100
 #: That whoever recovers a run has for it.
@@ -83,7 +86,7 @@ async def _all_ended(store: LeasingStore, pricing: Pricing | None, limit: int, o
 async def _ended(store: LeasingStore, lost: Run, pricing: Pricing | None) -> Run | None:
     if not await store.lease_run(lost.id, seams.new_id("rec_"), _SECONDS):
         return None  # somebody else was faster, or it lives after all
-    usage = await _usage(store, lost)
+    usage, ends_session = await _said(store, lost)
     message = "the process that executed it gave no sign of life"
     maker = EventMaker(lost.session_id, run_id=lost.id, provider=lost.provider, correlation_id=lost.id)
     told = maker.one("run_failed", {"error_code": "run_lost", "error_message": message})
@@ -97,18 +100,24 @@ async def _ended(store: LeasingStore, lost: Run, pricing: Pricing | None) -> Run
         run = replace(run, token_usage=usage.tokens(None), turn_count=usage.turns or run.turn_count)
         run = replace(run, cost_usd=cost_of(run, None, pricing, usage.model))
         run = run.with_error({"code": "run_lost", "message": message})
+        session_ends: Sequence[Event] = ()
+        if ends_session:
+            error = RunStoppedError(message, reason="run_lost", run_id=run.id, session_id=session.id)
+            session, session_ends = session_ended(session, error, None)
         with suppress(ConflictError, InvalidTransitionError):  # somebody has changed one of them just now
-            return (await store.flush(session=session, run=run, events=told)).run
+            return (await store.flush(session=session, run=run, events=[*told, *session_ends])).run
     return None
 
 
-async def _usage(store: SessionStoreLike, run: Run) -> Usage:
-    usage = Usage()
+async def _said(store: SessionStoreLike, run: Run) -> tuple[Usage, bool]:
+    """Answer what a run had used by its events, and whether its session was to end with it."""
+    usage, ends_session = Usage(), False
     after, full = 0, True
     while full:
         events: Sequence[Event] = await store.get_events(run.session_id, run_id=run.id, after=after, limit=_PAGE)
         for event in events:
             usage.add(event.type, event.data)
+            ends_session |= event.type == "run_started" and event.metadata.get(ENDS_SESSION) is True
             after = event.sequence_number or after
         full = len(events) == _PAGE
-    return usage
+    return usage, ends_session

@@ -23,7 +23,7 @@ class Pattern:
 
 
 #: What stands between a name and its value, also in JSON, and in JSON within a JSON string.
-_IS = r"""\\{0,3}["']?\s*+[:=]\s*+"""
+_IS = r"""\\{0,3}["']?\s*+[:=]{1,2}+>?+\s*+"""
 #: A value: in quotes up to the closing one, else up to the next space.
 _VALUE = r"""(?:"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+'|\S++)"""
 

@@ -179,7 +179,8 @@ def test_export_and_import(run: Run, url: str, tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"\xff\n")
     code, _, err = run("import", tmp_path / "bad", "--db", target)
     assert (code, "lines[1]" in err) == (2, True)
-    assert run("import", tmp_path / "none", "--db", target)[0] == 2
+    assert run("import", tmp_path / "none", "--db", f"sqlite://{tmp_path / 'new.db'}")[0] == 2
+    assert not (tmp_path / "new.db").exists()
 
 
 def test_usage(run: Run, url: str, tmp_path: Path) -> None:
@@ -203,8 +204,11 @@ def test_usage(run: Run, url: str, tmp_path: Path) -> None:
         == 1
     )
     assert json.loads(run("usage", "--until", "2026-01-01T00:00:00Z", "--json", "--db", url)[1]) == {"usage": []}
-    for wrong in (("--by", "hour"), ("--since", "noon"), ("--prices", tmp_path / "none")):
+    for wrong in (("--by", "hour"), ("--prices", tmp_path / "none")):
         assert run("usage", *wrong, "--db", url)[0] == 2
+    for moment in ("noon", "0001-01-01T00:00+14:00", "9999-12-31T23:00-14:00"):
+        code, _, err = run("usage", "--since", moment, "--db", url)
+        assert (code, "argument --since: expected a moment" in err) == (2, True)
 
 
 def test_a_bar_is_drawn_as_the_output_can(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from tortoise.transactions import in_transaction
 from jido_tortoise import codec
 from jido_tortoise.agents import care
 from jido_tortoise.agents.agent import Agent
+from jido_tortoise.agents.manager import AgentManager
 from jido_tortoise.agents.memory import InMemoryStorage
 from jido_tortoise.agents.persist import hibernate, thaw
 from jido_tortoise.agents.resolve import resolve_storage
@@ -33,6 +34,7 @@ from jido_tortoise.errors import (
     ThreadMismatchError,
     UnstorableError,
 )
+from jido_tortoise.jido import Jido
 from tests.conftest import opened
 
 STORAGES = ("memory", "sqlite-memory", "sqlite-file", "postgres")
@@ -295,6 +297,11 @@ class Frozen(Foreign):
     state: dict[str, Any]
     agent_type: ClassVar[str] = "persist.frozen"
     thread: Thread = field(default_factory=lambda: Thread("frozen"))
+    partition: str | None = None
+
+    @classmethod
+    def new(cls, id: Any, *, partition: str | None = None) -> Frozen:
+        return cls(id, {}, partition=partition)
 
 
 @dataclass(slots=True)
@@ -313,6 +320,12 @@ async def test_classes_that_let_nobody_set_an_attribute(storage: Any) -> None:
     agent.thread.append("note")
     await hibernate(storage, agent)
     assert (await thaw(storage, Frozen, "a")).thread.rev == 1
+    jido = Jido(storage, partition="blue")
+    await jido.hibernate(Frozen("a", {"n": 1}))
+    assert (await jido.thaw(Frozen, "a")).state == {"n": 1}
+    manager = AgentManager(jido, Frozen, scope="pool")
+    async with manager, manager.checkout("a", initial_state={"n": 2}) as pooled:
+        assert (pooled.state, pooled.partition) == ({"n": 2}, "blue")
     with pytest.raises(InvalidAgentError, match="'_stored' can be set"):
         await hibernate(storage, Slotted("a", {}))
     assert await storage.get_checkpoint(("persist.slotted", "a")) is None
@@ -342,6 +355,15 @@ async def test_invalid_storage(given: Any) -> None:
     with pytest.raises(InvalidStorageError) as caught:
         await hibernate(given, bare())
     assert caught.value.reason == "invalid_storage"
+
+
+def test_a_url_or_a_config_is_no_storage() -> None:
+    """Who gives one to `Jido` is told what takes it, and no password is printed."""
+    with pytest.raises(InvalidStorageError, match=r"got a URL, which Jido\.connect takes") as caught:
+        Jido("postgres://ann:secret@db/shop")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(InvalidStorageError, match=r"got a Tortoise config, which Jido\.lifespan takes"):
+        Jido({"connections": {"default": "sqlite://app.db"}, "apps": {}})
 
 
 async def test_C1_capabilities(storage: Any) -> None:

@@ -186,6 +186,8 @@ async def test_a_forged_cursor_is_refused(query: QueryAPI) -> None:
     for place in (
         [5, "s0", None],
         ["noon", "s0"],
+        ["noon", "s0", None],
+        ["2026-13-01 00:00:00+00:00", "s0", None],
         ["2026-01-01", 7, None],
         [None, "s0", None],
         [at(0).isoformat(), "s0", 9],

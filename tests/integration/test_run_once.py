@@ -142,6 +142,7 @@ _BAD: list[tuple[Any, dict[str, Any]]] = [
     ("hi", {"event_callback": 5}),
     ("hi", {"options": 5}),
     ("hi", {"correlation_id": 5}),
+    ("hi", {"continuation": "native"}),
 ]
 
 

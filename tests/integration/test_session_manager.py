@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -405,6 +406,34 @@ async def test_a_run_is_executed_once(store: Any) -> None:
     assert [(await manager.cancel_run(pending.id)).status for _ in range(2)] == ["cancelled", "cancelled"]
 
 
+async def test_an_execution_that_is_refused_changes_nothing(store: Any) -> None:
+    """Neither the run that another manager is executing, nor what a finished one has used, nor the events of either."""
+    manager, other = SessionManager(store), SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    run = await manager.start_run(session.id, "hi")
+    begun, heard = _begun()
+    go_on = asyncio.Event()
+
+    async def slow(request: Request) -> AsyncIterator[Said | Answer]:
+        yield Said("message_streamed", {"content": "x"})
+        await go_on.wait()
+        yield Answer(token_usage={"input_tokens": 2}, model="m", cost_usd=0.5)
+
+    task = asyncio.create_task(manager.execute_run(run.id, slow, event_callback=heard))
+    await asyncio.wait_for(begun.wait(), 5)
+    with pytest.raises(ConflictError):
+        await other.execute_run(run.id, ScriptedProvider([_DONE]))
+    assert (await store.get_run(run.id)).status == "running"
+    go_on.set()
+    assert (await task).cost_usd == 0.5
+    before = await store.get_run(run.id), await store.get_events(session.id)
+    for each in (manager, other):
+        with pytest.raises(InvalidTransitionError):
+            await each.execute_run(run.id, ScriptedProvider([_DONE]))
+    assert (await store.get_run(run.id), await store.get_events(session.id)) == before
+
+
 def _with_usage(piece: str) -> list[Said]:
     return [
         Said("message_streamed", {"content": piece}),
@@ -455,6 +484,7 @@ async def test_telemetry_of_odd_and_unstorable_events(size: int, store: Any) -> 
             Said("message_streamed", {"content": "ok", "raw": object()}),
             Said("message_streamed", {"content": "ok"}, timestamp="yesterday"),  # type: ignore[arg-type]
             Said("tool_call_started", None),  # type: ignore[arg-type]
+            Said("tool_call_started", {1: "a key that is no text"}),  # type: ignore[dict-item]
             Said("message_received", {"content": "NUL \0 and \ud800", "role": "assistant"}),
             _DONE,
         ]
@@ -465,7 +495,7 @@ async def test_telemetry_of_odd_and_unstorable_events(size: int, store: Any) -> 
     assert events["message_streamed"].metadata["_validation_warnings"] == ["content is missing"]
     assert events["message_received"].data["content"] == "NUL \0 and \ud800"
     wrong = [event.data["error_message"] for event in result.events if event.type == "error_occurred"]
-    assert len(wrong) == 4
+    assert len(wrong) == 5
     assert "never_heard_of" in wrong[0]
     assert "raw" in " ".join(wrong)
     names = {event.name for event in told}
@@ -765,6 +795,61 @@ async def test_providers_that_break_the_rules(store: Any) -> None:
     assert result.events[0].data == {"provider": "able", "missing_capabilities": ["vision"]}
 
 
+_BAD_ANSWERS: dict[str, dict[str, Any]] = {
+    "answer.output": {"output": "text"},
+    "answer.output.x": {"output": {"x": object()}},
+    "answer.token_usage": {"token_usage": [1]},
+    "answer.metadata": {"metadata": {1: 2}},
+    "answer.model": {"model": 3},
+    "answer.provider_session_id": {"provider_session_id": 3},
+    "answer.stop_reason": {"stop_reason": object()},
+    "answer.cost_usd": {"cost_usd": "much"},
+}
+
+
+@_IN_MEMORY
+@pytest.mark.parametrize("path", _BAD_ANSWERS)
+async def test_an_answer_that_no_run_can_keep(path: str, store: Any) -> None:
+    """The run fails by it, with all that was said before: it is not left running until its lease is over (W7)."""
+
+    async def odd(request: Request) -> AsyncIterator[Said | Answer]:
+        yield Said("message_streamed", {"content": "x"})
+        yield _USED
+        yield Answer(**_BAD_ANSWERS[path])
+
+    with pytest.raises(ProviderError) as caught:
+        await SessionManager(store).run_once(odd, None)
+    assert (caught.value.reason, caught.value.path) == ("provider_malformed_response", path)
+    assert isinstance(caught.value.__cause__, InvalidInputError)
+    run = await _only_run(store)
+    assert (run.status, run.error["code"]) == ("failed", "provider_malformed_response")
+    assert run.token_usage["total_tokens"] == 5
+    told = _types(await store.get_events(run.session_id))
+    assert told[-4:] == ["message_streamed", "token_usage_updated", "run_failed", "session_failed"]
+
+
+async def test_a_run_once_that_never_began_has_ended(store: Any) -> None:
+    """What is called but is no generator fails run and session together; the run of a session that goes on stays."""
+
+    def plain(request: Request) -> str:
+        return "ok"
+
+    manager = SessionManager(store)
+    provider: Any = plain
+    with pytest.raises(InvalidInputError):
+        await manager.run_once(provider, "hi")
+    (session,) = await store.list_sessions()
+    run = await _only_run(store)
+    assert (session.status, run.status, run.provider) == ("failed", "failed", "plain")
+    assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "session_failed"]
+    other = await manager.start_session("a")
+    await manager.activate_session(other.id)
+    pending = await manager.start_run(other.id, "hi")
+    with pytest.raises(InvalidInputError):
+        await manager.execute_run(pending.id, provider)
+    assert await store.get_run(pending.id) == pending
+
+
 @_IN_MEMORY
 async def test_a_plain_function_is_recorded(store: Any) -> None:
     """It need not know of any of this."""
@@ -836,6 +921,34 @@ async def test_a_run_whose_lease_ran_out_is_recovered(store: Any) -> None:
     assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "token_usage_updated"]
 
 
+async def test_a_run_once_that_is_lost_takes_its_session_along(store: Any) -> None:
+    """Nobody is left to end it: active for ever, it would be spared by retention too (W7)."""
+    begun, callback = _begun()
+    wait = asyncio.Event()
+
+    async def silent(request: Request) -> AsyncIterator[Said | Answer]:
+        yield _USED
+        await wait.wait()
+        yield _DONE
+
+    with VirtualClock().installed() as clock:
+        manager = SessionManager(store, lease=30, buffering=Buffering(size=1))
+        task = asyncio.create_task(manager.run_once(silent, None, event_callback=callback))
+        await begun.wait()
+        await asyncio.sleep(0.05)
+        clock.shift(31)  # as if its process were gone
+        (run,) = await SessionManager(store).recover_runs()
+        assert run.error["code"] == "run_lost"
+        assert (await store.get_session(run.session_id)).status == "failed"
+        told = await store.get_events(run.session_id)
+        assert _types(told)[-2:] == ["run_failed", "session_failed"]
+        assert told[-1].data["error_code"] == "run_lost"
+        wait.set()
+        with pytest.raises(RunStoppedError):
+            await asyncio.wait_for(task, 3)
+    assert _types(await store.get_events(run.session_id)).count("session_failed") == 1
+
+
 @pytest.mark.parametrize(
     "wrong", [{"policies": [5]}, {"redactor": 5}, {"pricing": 5}, {"buffering": 5}, {"lease": 0}], ids=str
 )
@@ -861,6 +974,19 @@ async def test_what_cannot_be_asked_is_no_run(store: Any) -> None:
         with pytest.raises(InvalidInputError):
             await manager.execute_run(run.id, ScriptedProvider([_DONE]), **wishes)
     assert await store.get_run(run.id) == run
+
+
+@_IN_MEMORY
+async def test_what_is_no_provider_is_no_run(store: Any) -> None:
+    """A plain function, a class, what a provider answered: each is told what a provider is, and nothing is stored."""
+
+    async def plain(text: str) -> str:
+        return text
+
+    for wrong in (plain, partial(plain, "a"), ScriptedProvider, ScriptedProvider([_DONE])(None), "a"):
+        with pytest.raises(InvalidInputError, match=r"asynchronous generator function, .* or recorded_function\("):
+            await SessionManager(store).run_once(wrong, "hi")  # type: ignore[arg-type]
+    assert await store.list_sessions() == []
 
 
 async def test_an_approval_of_a_run_that_has_ended(store: Any) -> None:

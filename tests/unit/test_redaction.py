@@ -64,6 +64,15 @@ def test_what_only_looks_like_a_secret_stays(text: str) -> None:
     assert Redactor().text(text).value == text
 
 
+@pytest.mark.parametrize("sign", [":", "=", "=>", ":=", "==", " : ", " => ", "::"])
+def test_a_value_is_a_secret_whatever_stands_before_it(sign: str) -> None:
+    """Ruby and Elixir write a name and a value with an arrow, Go with a colon and a sign: the sign is no value."""
+    for name in ("password", "api_key", '"secret-key"', "ACCESS_TOKEN", "aws_secret_access_key", "DATABASE_URL"):
+        assert Redactor().text(f"a {name}{sign}hunter2 b").value.removesuffix(" b").endswith("[REDACTED]")
+        assert Redactor().text(f'a {name}{sign}"hunter 2" b').count == 1
+        assert "hunter" not in Redactor().text(f'a {name}{sign} "hunter 2" b').value
+
+
 def test_json_within_a_text_loses_its_value_and_no_more() -> None:
     """The output of a tool is often JSON: the fields beside the secret stay, also when it is quoted twice."""
     redactor = Redactor(replacement="*")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
+from types import NoneType
 from typing import Any, Protocol
 
+from jido_tortoise import checks, codec
+from jido_tortoise.errors import InvalidInputError, ProviderError
 from jido_tortoise.recording.transcript import Message
 
 
@@ -54,6 +59,37 @@ class Answer:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+def check_answer(answer: Answer, provider: str) -> None:
+    """Refuse an answer that no run could keep, while its run can still end with what was said until then.
+
+    Raises:
+        ProviderError: `provider_malformed_response`; `path` says what is none.
+    """
+    try:
+        for name in ("output", "token_usage", "metadata"):
+            value = getattr(answer, name)
+            if value is not None or name == "metadata":
+                codec.dump_map(checks.string_map(value, f"answer.{name}"), path=f"answer.{name}")
+        for name in ("model", "provider_session_id", "stop_reason"):
+            if not isinstance(getattr(answer, name), str | NoneType):
+                raise InvalidInputError.at(f"answer.{name}", "a text, or None", getattr(answer, name))
+        if not _is_cost(answer.cost_usd):
+            raise InvalidInputError.at("answer.cost_usd", "US dollars as a number, or None", answer.cost_usd)
+    except InvalidInputError as error:
+        raise ProviderError(
+            f"{provider} has answered what cannot be kept: {error}",
+            reason="provider_malformed_response",
+            provider=provider,
+            path=error.path,
+        ) from error
+
+
+def _is_cost(value: object) -> bool:
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return value is None or checks.number(value) is not None
+
+
 class Provider(Protocol):
     """Whatever can be called with a request and answers an asynchronous generator.
 
@@ -64,6 +100,23 @@ class Provider(Protocol):
     def __call__(self, request: Request, /) -> AsyncIterator[Said | Answer]:
         """Answer in pieces."""
         ...
+
+
+def check_provider(provider: object) -> None:
+    """See that a provider is one, as far as can be told without a call.
+
+    Raises:
+        InvalidInputError: It is a plain function or a class, or cannot be called.
+    """
+    is_class = isinstance(provider, type) and not hasattr(provider, "__aiter__")
+    if is_class or inspect.iscoroutinefunction(provider) or not callable(provider):
+        raise no_provider(provider)
+
+
+def no_provider(provider: object) -> InvalidInputError:
+    """Build the error of what is no provider."""
+    expected = "an asynchronous generator function, not yet called, or recorded_function(function) of an async function"
+    return InvalidInputError.at("provider", expected, provider)
 
 
 def name_of(provider: object) -> str:
