@@ -69,9 +69,9 @@ def _stop_at_the_end(clients: Sequence[Any]) -> None:
     def stop() -> None:
         threading.main_thread().join()
         for client in clients:
-            connection = getattr(client, "_connection", None)
-            if hasattr(connection, "stop"):
-                connection.stop()
+            ends = getattr(getattr(client, "_connection", None), "stop", None)
+            if ends is not None:
+                ends()
 
     threading.Thread(target=stop, name="jido-tortoise-stop", daemon=True).start()
 
