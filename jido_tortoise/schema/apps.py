@@ -67,7 +67,8 @@ def find_homes(settings: Mapping[str, Any]) -> list[Home]:
     ]
     if not homes:
         raise AppNotRegisteredError(
-            'no app of the Tortoise config has models of ours: add `**jido_tortoise.apps()` to its "apps"'
+            'no app of the Tortoise config has models of ours: add `**jido_tortoise.apps()` to its "apps", with the'
+            f" names of the families that you want ({', '.join(FAMILIES)}; agents when there is none)"
         )
     return homes
 

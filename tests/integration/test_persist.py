@@ -360,6 +360,15 @@ async def test_invalid_storage(given: Any) -> None:
     assert caught.value.reason == "invalid_storage"
 
 
+def test_a_url_or_a_config_is_no_storage() -> None:
+    """Who gives one to `Jido` is told what takes it, and no password is printed."""
+    with pytest.raises(InvalidStorageError, match=r"got a URL, which Jido\.connect takes") as caught:
+        Jido("postgres://ann:secret@db/shop")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(InvalidStorageError, match=r"got a Tortoise config, which Jido\.lifespan takes"):
+        Jido({"connections": {"default": "sqlite://app.db"}, "apps": {}})
+
+
 async def test_C1_capabilities(storage: Any) -> None:
     """Each of our storages declares all that there is beyond the six methods."""
     assert storage.capabilities == {"compare_and_set", "atomic_save", "head", "list", "trim", "copy", "repair"}
