@@ -161,7 +161,8 @@ def require_drivers(connections: Mapping[str, Any]) -> None:
         except ImportError as error:
             raise _no_driver(error) from error
         except (ConfigurationError, KeyError, ValueError) as error:
-            message = f'connections["{alias}"]: neither a database URL nor engine and credentials: {error}'
+            expected = "a database URL, such as sqlite://app.db or asyncpg://user@host/db, or engine and credentials"
+            message = f'connections["{alias}"]: expected {expected} ({error})'
             raise ConfigError(message, reason="bad_url", connection=alias) from error
 
 
@@ -211,9 +212,10 @@ def _not_registered(model: type[Model], context: TortoiseContext) -> AppNotRegis
                 label=label,
                 taken=taken,
             )
-    return AppNotRegisteredError(
-        f'{name} is in no app of the Tortoise config: add `**jido_tortoise.apps()` to its "apps"', model=name
-    )
+    family = model.__module__.split(".")[1]
+    named = "" if family == "agents" else f'"{family}"'
+    line = f"**jido_tortoise.apps({named})"
+    return AppNotRegisteredError(f'{name} is in no app of the Tortoise config: add `{line}` to its "apps"', model=name)
 
 
 def _module_has(module: str | ModuleType, model: type[Model]) -> bool:
@@ -228,8 +230,11 @@ def _config_error(connection: str | None, handler: ConnectionHandler) -> ConfigE
             f' say `**jido_tortoise.apps(connection="{known[0]}")`',
             connections=known,
         )
+    # A URL is not printed: it may hold a password.
+    url = f"connection: expected an alias of the Tortoise config, which has {known}, got a URL: name it in the config"
+    unknown = f'no connection {connection!r} in the "connections" of the Tortoise config, which has {known}'
     return ConfigError(
-        f'no connection {connection!r} in the "connections" of the Tortoise config, which has {known}',
+        url if "://" in connection else unknown,
         reason="unknown_connection",
         connection=connection,
         connections=known,

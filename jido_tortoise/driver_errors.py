@@ -64,6 +64,7 @@ _POSTGRES: dict[str, _Meaning] = {
     "25P02": _ABORTED,
     "25": _Meaning(TransactionError, "transaction", "the transaction is not in the state for this"),
     "25006": _Meaning(StorageError, "read_only", "the database is read-only"),
+    "3D000": _Meaning(StorageError, "no_such_database", "there is no such database"),
     "3F000": _SCHEMA,
     "42P01": _SCHEMA,
     "42703": _SCHEMA,
@@ -130,6 +131,10 @@ def translate(error: Exception) -> Exception:
 
 def _driver_error(error: BaseException) -> BaseException:
     inner = error.args[0] if isinstance(error, BaseORMException) and error.args else None
+    if isinstance(
+        error, DBConnectionError
+    ):  # its one argument is a text that does not say what the driver's error does
+        inner = error.__cause__
     return inner if isinstance(inner, BaseException) else error
 
 

@@ -12,7 +12,7 @@ from tortoise.connection import get_connection
 from tortoise.context import TortoiseContext
 from tortoise.exceptions import ConfigurationError
 
-from jido_tortoise.agents import care, persist
+from jido_tortoise.agents import callbacks, care, persist
 from jido_tortoise.agents.agent import AgentLike
 from jido_tortoise.agents.care import Repair
 from jido_tortoise.agents.home import fresh
@@ -109,7 +109,7 @@ class Jido:
             return
         if partition is not None:
             raise InvalidInputError.at("agent.partition", f"the bound one, {self.partition!r}", partition)
-        agent.partition = self.partition
+        callbacks.give(agent, "partition", self.partition)
 
     # -- journals -------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ def check_event(event: Any) -> None:
         InvalidInputError: It is none, or a part of it is not what its field says; `path` says which.
     """
     if not isinstance(event, Event):
-        raise InvalidInputError.at("event", "an Event", event)
+        raise InvalidInputError.at("event", "an Event of jido_tortoise.adk", event)
     _check(event, "event", _EVENT)
 
 

@@ -25,7 +25,7 @@ from google.adk.sessions.base_session_service import GetSessionConfig, ListSessi
 from jido_tortoise import checks, codec, errors, journal, seams, telemetry, times
 from jido_tortoise.adk import google_events, rows, values
 from jido_tortoise.adk.google_cache import Cache, Known
-from jido_tortoise.adk.keys import session_key
+from jido_tortoise.adk.keys import no_session, session_key
 from jido_tortoise.adk.opening import Opening, OpeningStore
 from jido_tortoise.adk.rows import Key, SessionRow
 from jido_tortoise.adk.safe_state import safe_state
@@ -131,7 +131,8 @@ class TortoiseSessionService(BaseSessionService):
             AlreadyExistsError: google-adk's: there is one with this id; nothing was written.
             InvalidInputError: A name cannot be stored (a ValueError).
         """
-        key = session_key(app_name, user_id, (session_id or "").strip() or seams.new_id(""))
+        name = session_id.strip() if isinstance(session_id, str) else session_id
+        key = session_key(app_name, user_id, seams.new_id("") if name in (None, "") else name)
         try:
             made = await self._make(key, {} if state is None else state)
         except errors.AlreadyExistsError as error:
@@ -179,6 +180,7 @@ class TortoiseSessionService(BaseSessionService):
     async def _append(self, session: Session, event: Event) -> tuple[Place, int]:
         """Answer where the session was, and the revision that the event has led to."""
         try:
+            _check_named(session)
             db = await self.store.connected()
             identity, rev = place = await self._place(db, session)
             encoded = _encoded(session, event, db)
@@ -339,6 +341,12 @@ def _names(app_name: str, user_id: str, session_id: str) -> Key | None:
     """Answer what may name a session; None when it is what no session can be called."""
     names = (app_name, user_id, session_id)
     return names if all(map(checks.is_text, names)) and session_id.strip() else None
+
+
+def _check_named(session: Session) -> None:
+    key = (session.app_name, session.user_id, session.id)
+    if _names(*key) is None:  # PostgreSQL would refuse the statement
+        raise no_session(key)
 
 
 async def _stored_key(db: Db, names: Key) -> Key:

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from jido_tortoise import checks, codec
-from jido_tortoise.agents import care, persist
+from jido_tortoise.agents import callbacks, care, persist
 from jido_tortoise.agents.agent import Agent, AgentLike
 from jido_tortoise.agents.keys import check_agent_id, checkpoint_key, thread_id_for
 from jido_tortoise.agents.live import Live
@@ -64,7 +64,7 @@ class Home(Generic[A]):
     def _new(self, id: Any, key: Any, state: Any) -> A:
         agent = fresh(self.cls, id, self.partition, state)
         if self.scope is not None:
-            agent.thread = Thread(self._thread_id(self.scope, id))  # type: ignore[attr-defined]
+            callbacks.give(agent, "thread", Thread(self._thread_id(self.scope, id)))
         persist.remember_absent(self.storage, agent, key)
         return agent
 
@@ -93,5 +93,5 @@ def fresh(cls: type[A], id: Any, partition: str | None, state: Any) -> A:
         return cls(id, state, partition=partition)  # type: ignore[call-arg]
     agent: A = new(id, partition=partition)
     if state is not None:
-        agent.state = state
+        callbacks.give(agent, "state", state)
     return agent

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 from jido_tortoise.agents.storage import Storage
-from jido_tortoise.errors import InvalidStorageError
+from jido_tortoise.errors import InvalidStorageError, said
 
 #: A Storage, anything with a `.storage`, or ("package.module:Class", {options}).
 StorageLike: TypeAlias = Any
@@ -42,7 +42,15 @@ def resolve_storage(given: StorageLike) -> Storage:
             found = found.storage
         else:
             break
-    raise InvalidStorageError.at("storage", _EXPECTED, given)
+    raise InvalidStorageError.at("storage", _EXPECTED, _told_where(given))
+
+
+def _told_where(given: object) -> object:
+    if isinstance(given, str) and "://" in given:  # not printed: it may hold a password
+        return said("a URL, which Jido.connect takes")
+    if isinstance(given, Mapping) and "connections" in given:
+        return said("a Tortoise config, which Jido.lifespan takes")
+    return given
 
 
 def is_storage(value: object) -> bool:

@@ -36,7 +36,7 @@ from jido_tortoise.recording.making import EventMaker, told_of, told_once
 from jido_tortoise.recording.policies import Policy, Violation, Watch
 from jido_tortoise.recording.port import SessionStoreLike
 from jido_tortoise.recording.pricing import Pricing
-from jido_tortoise.recording.providers.base import Answer, Provider, Request, Said, check_answer
+from jido_tortoise.recording.providers.base import Answer, Provider, Request, Said, check_answer, no_provider
 from jido_tortoise.recording.redaction import Redactor
 from jido_tortoise.recording.usage import Usage, cost_of
 
@@ -117,6 +117,8 @@ class Execution:
     _intake: Intake[Said | Answer] | None = None
     _next_sign: float = 0.0
     _ends: float | None = None
+    #: Set when it is stored that the run is running, by us.
+    _begun: bool = False
 
     def __post_init__(self) -> None:
         self._buffer = EventBuffer(self.settings.store, self.settings.buffering)
@@ -161,7 +163,7 @@ class Execution:
         if leases(store) and not await store.lease_run(self.run.id, self.settings.holder, self.settings.lease):
             raise ConflictError(f"run {self.run.id!r} is executed by another process", reason="run_active")
         flushed = await store.flush(session=session, run=running, events=events)
-        self.run = flushed.run or running
+        self.run, self._begun = flushed.run or running, True
         self._events += told_of(flushed.events)
         now = seams.monotonic()
         self._next_sign = now + self.settings.lease / 3
@@ -339,8 +341,9 @@ class Execution:
             await self._intake.stop()
         if isinstance(error, StorageError):
             return  # nothing can be stored: its lease runs out, and by that it is found
-        if self.run.status == "pending" and not self.wishes.ends_session:
-            return  # it has not begun, and may be executed once more
+        # Not by its status alone: a run that was refused to us may be running by another, or have ended.
+        if not self._begun and not (self.run.status == "pending" and self.wishes.ends_session):
+            return  # it has not begun, and may be executed once more, or is none of ours
         with suppress(StorageError):
             for item in [] if self._intake is None else await self._intake.take(0):
                 if isinstance(item, Said):
@@ -426,4 +429,4 @@ def _stream(provider: Provider, request: Request) -> AsyncIterator[Said | Answer
         return stream  # type: ignore[no-any-return]
     if inspect.iscoroutine(stream):
         stream.close()
-    raise InvalidInputError.at("provider", "an asynchronous generator of Said and Answer", provider)
+    raise no_provider(provider)

@@ -25,7 +25,7 @@ from jido_tortoise.recording.making import EventMaker, told_of, told_once
 from jido_tortoise.recording.policies import Policy, check_policies
 from jido_tortoise.recording.port import OnCorrupt, SessionStoreLike
 from jido_tortoise.recording.pricing import LIST_PRICES, Pricing
-from jido_tortoise.recording.providers.base import Provider, Request, Said, name_of
+from jido_tortoise.recording.providers.base import Provider, Request, Said, check_provider, name_of
 from jido_tortoise.recording.recovery import ENDS_SESSION, recover_runs
 from jido_tortoise.recording.redaction import Redactor
 from jido_tortoise.recording.references import resolve_store
@@ -60,8 +60,7 @@ class _Plan:
 
     def check(self, provider: Provider) -> None:
         """Refuse what cannot be wished, or not of this provider, before anything is written."""
-        if not callable(provider):
-            raise InvalidInputError.at("provider", "an asynchronous generator of Said and Answer", provider)
+        check_provider(provider)
         continuing.check(self.continuation, self.continuation_opts)
         continuing.said_now(self.given)
         _check_capabilities(provider, self.required_capabilities)

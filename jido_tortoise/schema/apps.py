@@ -12,7 +12,7 @@ from tortoise.context import get_current_context, require_context
 from tortoise.models import Model
 
 from jido_tortoise import checks
-from jido_tortoise.errors import AppNotRegisteredError
+from jido_tortoise.errors import AppNotRegisteredError, ConfigError
 from jido_tortoise.schema.families import FAMILIES, family_named
 from jido_tortoise.schema.steps import Family
 
@@ -67,7 +67,8 @@ def find_homes(settings: Mapping[str, Any]) -> list[Home]:
     ]
     if not homes:
         raise AppNotRegisteredError(
-            'no app of the Tortoise config has models of ours: add `**jido_tortoise.apps()` to its "apps"'
+            'no app of the Tortoise config has models of ours: add `**jido_tortoise.apps()` to its "apps", with the'
+            f" names of the families that you want ({', '.join(FAMILIES)}; agents when there is none)"
         )
     return homes
 
@@ -100,13 +101,24 @@ def alias_of(app: Mapping[str, Any]) -> str:
 
 
 def models_of(modules: Iterable[str | ModuleType]) -> list[type[Model]]:
-    """Answer the models that Tortoise would find in these modules; importing them, but without registering any."""
+    """Answer the models that Tortoise would find in these modules; importing them, but without registering any.
+
+    Raises:
+        ConfigError: One cannot be imported.
+    """
     found: list[type[Model]] = []
     for given in modules:
-        module = import_module(given) if isinstance(given, str) else given
+        module = _imported(given) if isinstance(given, str) else given
         names = getattr(module, "__models__", None) or [getattr(module, name) for name in dir(module)]
         found += [value for value in names if _is_model(value)]
     return found
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ConfigError(f"an app of the Tortoise config names models in {name!r}: {error}") from error
 
 
 def _is_model(value: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from tortoise import Tortoise
 from tortoise.context import TortoiseContext
 from tortoise.migrations.api import migrate
 
+from jido_tortoise.driver_errors import translate
+from jido_tortoise.errors import JidoError, StorageError
 from jido_tortoise.schema.apps import alias_of, is_aerich, models_of
 from jido_tortoise.schema.execute import db_of
 from jido_tortoise.schema.locks import one_at_a_time
@@ -50,10 +52,23 @@ async def _upgrade_app(
         await Tortoise.init(config=settings)
         async with one_at_a_time(db_of(alias), lambda: tell(Progress(label, "waiting"))):
             run = _by_aerich(settings, label, location) if location else _by_tortoise(settings, label)
-            applied = await run
+            applied = await _run(label, run)
     for step in applied:
         tell(Progress(label, "applied", step))
     return AppUpgrade(app=label, connection=alias, applied=tuple(applied))
+
+
+async def _run(label: str, run: Awaitable[list[str]]) -> list[str]:
+    try:
+        return await run
+    except Exception as error:
+        meant = translate(error)
+        if meant is error or not isinstance(meant, JidoError) or meant.retryable:
+            raise
+        # Not what it would mean of ours: a missing table is one of the host's.
+        raise StorageError(
+            f"a migration of the app {label!r} failed: {error}", reason="migration", app=label
+        ) from error
 
 
 async def _by_aerich(settings: dict[str, Any], label: str, location: str) -> list[str]:

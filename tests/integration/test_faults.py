@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from tortoise import Tortoise
 from tortoise.context import TortoiseContext
 
 from jido_tortoise.adk import AdkSessionStore
+from jido_tortoise.adk.models import AdkSession
 from jido_tortoise.agents.models import JidoThread
 from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise.database import fetch, require_drivers, resolve, transaction
@@ -32,7 +34,8 @@ from jido_tortoise.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from jido_tortoise_testing.postgres import PostgresServer
+from jido_tortoise.recording.models import AsmSession
+from jido_tortoise_testing.postgres import PostgresServer, with_database
 from tests.conftest import Database, agents_app, opened
 
 NOTE = {"kind": "note", "payload": {"text": "x"}}
@@ -60,8 +63,14 @@ async def test_app_not_registered(db: Database, monkeypatch: pytest.MonkeyPatch)
     config = {"connections": {"default": "sqlite://:memory:"}, "apps": {"host": {"models": ["aerich.models"]}}}
     async with TortoiseContext() as context:
         await context.init(config=config)
-        with pytest.raises(AppNotRegisteredError, match=r"jido_tortoise\.apps\(\)"):
-            resolve(None, JidoThread)
+        for model, line in (
+            (JidoThread, "jido_tortoise.apps()"),
+            (AdkSession, 'jido_tortoise.apps("adk")'),
+            (AsmSession, 'jido_tortoise.apps("recording")'),
+        ):
+            monkeypatch.setattr(model._meta, "app", None)
+            with pytest.raises(AppNotRegisteredError, match=re.escape(f"add `**{line}` to")):
+                resolve(None, model)
 
 
 async def test_another_label(sqlite_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +117,29 @@ async def test_unknown_connection(db: Database) -> None:
     with pytest.raises(ConfigError, match="default") as caught:
         resolve("nowhere", JidoThread)
     assert caught.value.reason == "unknown_connection"
+    with pytest.raises(ConfigError, match=r"an alias .*\['default'\], got a URL") as caught:
+        resolve("postgres://ann:secret@db/shop", JidoThread)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", ["agents.db", "postgresql+asyncpg://ann:secret@db/shop", "mariadb://db/shop"])
+def test_what_is_no_database_url(wrong: str) -> None:
+    """A path, or a URL of another library, is told how one of Tortoise looks."""
+    with pytest.raises(ConfigError, match=r'"default".*such as sqlite://app\.db or asyncpg://') as caught:
+        require_drivers({"default": wrong})
+    assert caught.value.reason == "bad_url"
+    assert "secret" not in str(caught.value)
+
+
+async def test_no_such_database(pg_url: str) -> None:
+    """A database that the server does not have is named, and nobody is told to try again."""
+    async with TortoiseContext() as context:
+        connections = {"default": with_database(pg_url, "nowhere")}
+        await context.init(config={"connections": connections, "apps": agents_app()})
+        with pytest.raises(StorageError, match=r'there is no such database \(database "nowhere"') as caught:
+            await TortoiseStorage().get_checkpoint("a")
+    assert (caught.value.reason, caught.value.retryable) == ("no_such_database", False)
+    assert isinstance(caught.value.__cause__, asyncpg.InvalidCatalogNameError)
 
 
 # -- a file that is none ------------------------------------------------------------------------------------------

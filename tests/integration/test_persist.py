@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, ClassVar
 
 import pytest
@@ -13,6 +15,8 @@ from tortoise.transactions import in_transaction
 from jido_tortoise import codec
 from jido_tortoise.agents import care
 from jido_tortoise.agents.agent import Agent
+from jido_tortoise.agents.keys import Unreadable
+from jido_tortoise.agents.manager import AgentManager
 from jido_tortoise.agents.memory import InMemoryStorage
 from jido_tortoise.agents.persist import hibernate, thaw
 from jido_tortoise.agents.resolve import resolve_storage
@@ -33,6 +37,7 @@ from jido_tortoise.errors import (
     ThreadMismatchError,
     UnstorableError,
 )
+from jido_tortoise.jido import Jido
 from tests.conftest import opened
 
 STORAGES = ("memory", "sqlite-memory", "sqlite-file", "postgres")
@@ -295,6 +300,11 @@ class Frozen(Foreign):
     state: dict[str, Any]
     agent_type: ClassVar[str] = "persist.frozen"
     thread: Thread = field(default_factory=lambda: Thread("frozen"))
+    partition: str | None = None
+
+    @classmethod
+    def new(cls, id: Any, *, partition: str | None = None) -> Frozen:
+        return cls(id, {}, partition=partition)
 
 
 @dataclass(slots=True)
@@ -313,6 +323,12 @@ async def test_classes_that_let_nobody_set_an_attribute(storage: Any) -> None:
     agent.thread.append("note")
     await hibernate(storage, agent)
     assert (await thaw(storage, Frozen, "a")).thread.rev == 1
+    jido = Jido(storage, partition="blue")
+    await jido.hibernate(Frozen("a", {"n": 1}))
+    assert (await jido.thaw(Frozen, "a")).state == {"n": 1}
+    manager = AgentManager(jido, Frozen, scope="pool")
+    async with manager, manager.checkout("a", initial_state={"n": 2}) as pooled:
+        assert (pooled.state, pooled.partition) == ({"n": 2}, "blue")
     with pytest.raises(InvalidAgentError, match="'_stored' can be set"):
         await hibernate(storage, Slotted("a", {}))
     assert await storage.get_checkpoint(("persist.slotted", "a")) is None
@@ -342,6 +358,15 @@ async def test_invalid_storage(given: Any) -> None:
     with pytest.raises(InvalidStorageError) as caught:
         await hibernate(given, bare())
     assert caught.value.reason == "invalid_storage"
+
+
+def test_a_url_or_a_config_is_no_storage() -> None:
+    """Who gives one to `Jido` is told what takes it, and no password is printed."""
+    with pytest.raises(InvalidStorageError, match=r"got a URL, which Jido\.connect takes") as caught:
+        Jido("postgres://ann:secret@db/shop")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(InvalidStorageError, match=r"got a Tortoise config, which Jido\.lifespan takes"):
+        Jido({"connections": {"default": "sqlite://app.db"}, "apps": {}})
 
 
 async def test_C1_capabilities(storage: Any) -> None:
@@ -827,6 +852,37 @@ async def test_repair_pointer_head_and_checkpoint(storage: Any) -> None:
     assert (await thaw(storage, Bare, "a", journal="exact")).thread.rev == 2
     with pytest.raises(NotFoundError):
         await care.repair(storage, Bare, "nobody")
+
+
+def forgotten(value: str) -> Enum:
+    """Give a member of a registered class that no one else holds."""
+    kind = Enum("kind", {"ONE": value})
+    codec.register(kind, name="persist.forgotten")
+    return kind["ONE"]
+
+
+async def test_H13_a_key_that_cannot_be_read_here(storage: Any) -> None:
+    """One key, or id, of a class that this process lacks keeps nobody from the list, and its row can be reached."""
+    member = forgotten("a")
+    await storage.put_checkpoint((member, 1), {"n": 1})
+    await hibernate(storage, Bare(member))
+    await hibernate(storage, bare())
+    del member
+    gc.collect()
+    items = {item.agent_id: item for item in (await storage.list_checkpoints()).items}
+    assert await storage.count_checkpoints() == len(items) == 3
+    assert items["a"].key == KEY
+    key = items[None].key
+    assert isinstance(key, Unreadable)
+    assert (await storage.get_checkpoint(key)).data == {"n": 1}
+    assert (await storage.put_checkpoint(key, {"n": 2}, expected_version=1)).version == 2
+    (other,) = (item for id, item in items.items() if isinstance(id, Unreadable))
+    assert "persist.forgotten" in other.agent_id.error
+    with pytest.raises(CorruptRowError, match=r"^the checkpoint under .*persist\.forgotten"):
+        await storage.get_checkpoint(other.key)
+    await storage.delete_checkpoint(other.key)
+    assert (await storage.get_checkpoint((forgotten("a"), 1))).data == {"n": 2}
+    assert await storage.count_checkpoints() == 2
 
 
 async def test_H13_delete_agent(storage: Any) -> None:

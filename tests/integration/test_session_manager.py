@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -403,6 +404,34 @@ async def test_a_run_is_executed_once(store: Any) -> None:
     await manager.execute_run(second.id, ScriptedProvider([_DONE]))
     pending = await manager.start_run(session.id, "never")
     assert [(await manager.cancel_run(pending.id)).status for _ in range(2)] == ["cancelled", "cancelled"]
+
+
+async def test_an_execution_that_is_refused_changes_nothing(store: Any) -> None:
+    """Neither the run that another manager is executing, nor what a finished one has used, nor the events of either."""
+    manager, other = SessionManager(store), SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    run = await manager.start_run(session.id, "hi")
+    begun, heard = _begun()
+    go_on = asyncio.Event()
+
+    async def slow(request: Request) -> AsyncIterator[Said | Answer]:
+        yield Said("message_streamed", {"content": "x"})
+        await go_on.wait()
+        yield Answer(token_usage={"input_tokens": 2}, model="m", cost_usd=0.5)
+
+    task = asyncio.create_task(manager.execute_run(run.id, slow, event_callback=heard))
+    await asyncio.wait_for(begun.wait(), 5)
+    with pytest.raises(ConflictError):
+        await other.execute_run(run.id, ScriptedProvider([_DONE]))
+    assert (await store.get_run(run.id)).status == "running"
+    go_on.set()
+    assert (await task).cost_usd == 0.5
+    before = await store.get_run(run.id), await store.get_events(session.id)
+    for each in (manager, other):
+        with pytest.raises(InvalidTransitionError):
+            await each.execute_run(run.id, ScriptedProvider([_DONE]))
+    assert (await store.get_run(run.id), await store.get_events(session.id)) == before
 
 
 def _with_usage(piece: str) -> list[Said]:
@@ -802,7 +831,7 @@ async def test_an_answer_that_no_run_can_keep(path: str, store: Any) -> None:
 async def test_a_run_once_that_never_began_has_ended(store: Any) -> None:
     """What is called but is no generator fails run and session together; the run of a session that goes on stays."""
 
-    async def plain(request: Request) -> str:
+    def plain(request: Request) -> str:
         return "ok"
 
     manager = SessionManager(store)
@@ -945,6 +974,19 @@ async def test_what_cannot_be_asked_is_no_run(store: Any) -> None:
         with pytest.raises(InvalidInputError):
             await manager.execute_run(run.id, ScriptedProvider([_DONE]), **wishes)
     assert await store.get_run(run.id) == run
+
+
+@_IN_MEMORY
+async def test_what_is_no_provider_is_no_run(store: Any) -> None:
+    """A plain function, a class, what a provider answered: each is told what a provider is, and nothing is stored."""
+
+    async def plain(text: str) -> str:
+        return text
+
+    for wrong in (plain, partial(plain, "a"), ScriptedProvider, ScriptedProvider([_DONE])(None), "a"):
+        with pytest.raises(InvalidInputError, match=r"asynchronous generator function, .* or recorded_function\("):
+            await SessionManager(store).run_once(wrong, "hi")  # type: ignore[arg-type]
+    assert await store.list_sessions() == []
 
 
 async def test_an_approval_of_a_run_that_has_ended(store: Any) -> None:

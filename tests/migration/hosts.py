@@ -121,14 +121,14 @@ class Host:
         """Run Tortoise's own tool."""
         return self.python("-m", "tortoise", "-c", "settings.TORTOISE_ORM", *arguments, check=check)
 
-    def upgrade(self, arguments: str = "") -> str:
+    def upgrade(self, arguments: str = "", *, check: bool = True) -> str:
         """Run our upgrade, and answer the steps that it told of."""
         code = (
             "import asyncio; from jido_tortoise import schema;"
             "tell = lambda p: print(p.app, p.what, p.step);"
             f"asyncio.run(schema.upgrade('settings.TORTOISE_ORM', progress=tell, {arguments}))"
         )
-        return self.python("-c", code)
+        return self.python("-c", code, check=check)
 
     def verify(self) -> None:
         """Check our tables as the running service would."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -127,6 +128,14 @@ async def test_what_is_no_config(given: Any) -> None:
     """The error says so before anything is opened."""
     with pytest.raises(ConfigError, match=r"Tortoise config"):
         await upgrade(given)
+
+
+async def test_an_app_whose_models_cannot_be_imported(sqlite_place: Place) -> None:
+    """A typo in the host's config is its error, and nothing was opened."""
+    settings = config(sqlite_place.url)
+    settings["apps"]["shop"] = {"models": ["shop.modles"]}
+    with pytest.raises(ConfigError, match=r"names models in 'shop\.modles': No module named 'shop'"):
+        await upgrade(settings)
 
 
 async def test_a_config_without_our_app(sqlite_place: Place) -> None:
@@ -342,12 +351,12 @@ async def test_a_cancelled_upgrade_leaves_nothing_behind(place: Place) -> None:
     await verified(config(place.url))
 
 
-async def test_a_server_that_is_not_there(pg_place: Place) -> None:
-    """A database that does not exist is our error, with the driver's as its cause."""
+async def test_a_database_that_is_not_there(pg_place: Place) -> None:
+    """It is our error, with the driver's as its cause, and no use to be tried again."""
     with pytest.raises(StorageError) as caught:
         await upgrade(config(with_database(pg_place.url, "jido_no_such_database")))
-    assert caught.value.retryable
-    assert caught.value.__cause__ is not None
+    assert not caught.value.retryable
+    assert isinstance(caught.value.__cause__, asyncpg.InvalidCatalogNameError)
 
 
 # -- one at a time ------------------------------------------------------------------------------------------------
@@ -458,6 +467,15 @@ def test_all_leaves_apps_without_migrations(host: Host) -> None:
     """A host that has none yet is not an error."""
     assert "shop" not in host.upgrade("all=True").split()
     assert "shop_products" not in host.place.tables()
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_migration_of_the_host_that_fails_is_named(host: Host) -> None:
+    """By its app, and not as if our tables were missing; ours are there."""
+    host.write("migrations/shop/0_broken.py", "async def upgrade(db):\n    return 'INSERT INTO nowhere VALUES (1)'\n")
+    said = host.upgrade("all=True", check=False)
+    assert re.search("StorageError: a migration of the app 'shop' failed: .*nowhere", said), said
+    host.verify()
 
 
 async def test_ddl_by_the_host_then_upgrade_then_tortoise(place: Place) -> None:

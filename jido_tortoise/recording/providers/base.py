@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -99,6 +100,23 @@ class Provider(Protocol):
     def __call__(self, request: Request, /) -> AsyncIterator[Said | Answer]:
         """Answer in pieces."""
         ...
+
+
+def check_provider(provider: object) -> None:
+    """See that a provider is one, as far as can be told without a call.
+
+    Raises:
+        InvalidInputError: It is a plain function or a class, or cannot be called.
+    """
+    is_class = isinstance(provider, type) and not hasattr(provider, "__aiter__")
+    if is_class or inspect.iscoroutinefunction(provider) or not callable(provider):
+        raise no_provider(provider)
+
+
+def no_provider(provider: object) -> InvalidInputError:
+    """Build the error of what is no provider."""
+    expected = "an asynchronous generator function, not yet called, or recorded_function(function) of an async function"
+    return InvalidInputError.at("provider", expected, provider)
 
 
 def name_of(provider: object) -> str:
