@@ -1033,6 +1033,33 @@ async def test_H9_rolled_back_with_the_host(tortoise: TortoiseStorage, known: bo
     assert thawed.thread.rev == 4
 
 
+async def test_schedule_after_a_hibernate_within_the_hosts_transaction(tortoise: TortoiseStorage) -> None:
+    """Whether that hibernate landed is not known to the agent yet; its schedule is stored over it, and it goes on."""
+    agent = bare(n=1)
+    await hibernate(tortoise, agent)
+    async with in_transaction():
+        agent.state["n"] = 2
+        agent.thread.append("note")
+        await hibernate(tortoise, agent)
+    await care.persist_schedule(tortoise, agent, {"j": {"cron_expression": "@hourly"}})
+    agent.state["n"] = 3
+    await hibernate(tortoise, agent)
+    thawed = await thaw(tortoise, Bare, "a", journal="exact")
+    assert (thawed.state, thawed.thread.rev, list(thawed.schedule)) == ({"n": 3}, 1, ["j"])
+
+
+async def test_schedule_under_another_key_leaves_the_guard_alone(tortoise: TortoiseStorage) -> None:
+    """That row's version is not the one that the agent knows of its own."""
+    agent = bare(n=1)
+    await hibernate(tortoise, agent)
+    await hibernate(tortoise, bare(n=7), key="copy")
+    await care.persist_schedule(tortoise, agent, {"j": {"cron_expression": "@hourly"}}, key="copy")
+    await hibernate(tortoise, bare(n=2))
+    with pytest.raises(ConflictError):
+        await hibernate(tortoise, agent)
+    assert (await raw(tortoise))["state"] == {"n": 2}
+
+
 async def test_rolled_back_and_overtaken(tortoise: TortoiseStorage) -> None:
     """After a rollback somebody else wrote the same version: their state is not overwritten."""
     mine = bare(n=0)
