@@ -88,7 +88,11 @@ class Jido:
         await care.persist_schedule(self.storage, agent, schedule, key=key)
 
     async def list(self, cls: type[AgentLike] | None = None, *, limit: int = 100, after: str | None = None) -> Page:
-        """Answer a page of what is stored in the bound partition (unbound: in all), oldest first."""
+        """Answer a page of what is stored in the bound partition (unbound: in all), oldest first.
+
+        What was stored under a former name of the class, and never since, is listed under that name: by the storage's
+        `list_checkpoints(agent_type="former-name")`.
+        """
         name = cls.agent_type if cls is not None else None
         return await self._listing().list_checkpoints(
             agent_type=name, partition=self.partition, limit=limit, after=after

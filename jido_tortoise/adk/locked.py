@@ -53,8 +53,11 @@ async def locked_row(db: Db, key: Key) -> LockedRow:
 
     Raises:
         NotFoundError: There is none.
+        CorruptRowError: Its numbers are malformed.
     """
     found = await run(db, care_statements.lock_session(db.schema, db.dialect), key_values(key))
     if not found:
         raise no_session(key)
-    return LockedRow(*found[0])
+    row = LockedRow(*found[0])
+    rows.check_numbers(row.rev, row.first_seq, key)
+    return row

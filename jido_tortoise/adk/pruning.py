@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jido_tortoise import checks, journal, times
-from jido_tortoise.adk import care_statements
+from jido_tortoise.adk import care_statements, rows
 from jido_tortoise.adk.holes import NO_HOLES, Holes, holes_of
 from jido_tortoise.adk.locked import locked_row
 from jido_tortoise.adk.rows import Key
@@ -104,6 +104,7 @@ async def prune(db: Db, rules: Rules, *, batch: int, dry_run: bool) -> Pruned:
         dry_run: Whether to count only.
 
     Raises:
+        CorruptRowError: The numbers of a session's events are malformed.
         StorageUnavailableError: A part may have gone; `pruned` says how much is known to.
     """
     pruned = Pruned()
@@ -146,7 +147,7 @@ async def _due(db: Db, rules: Rules, batch: int) -> AsyncIterator[list[Seen]]:
     place = 0
     while found := await run(db, statement, values | {"place_id": place}):
         place = found[-1][0]
-        for some in _batches([_seen(row) for row in found], batch):
+        for some in _batches([_seen(row, rules.app_name) for row in found], batch):
             yield some
 
 
@@ -205,7 +206,7 @@ async def _with_old_events(db: Db, rules: Rules) -> AsyncIterator[tuple[Seen, in
     while found := await run(db, statement, values | {"place_id": place}):
         place = found[-1][0]
         for *row, young in found:
-            one = _seen(row)
+            one = _seen(row, rules.app_name)
             kept = one.first_seq if rules.keep_events is None else one.start_of_last(rules.keep_events)
             if (stop := max(young, kept)) > one.first_seq:
                 yield one, stop
@@ -230,8 +231,9 @@ async def _trim_once(db: Db, key: Key, one: Seen, stop: int) -> int:
 # -- parts --------------------------------------------------------------------------------------------------------
 
 
-def _seen(row: Sequence[Any]) -> Seen:
+def _seen(row: Sequence[Any], app_name: str) -> Seen:
     pk_id, user_id, id, rev, first_seq, extra = row
+    rows.check_numbers(rev, first_seq, (app_name, user_id, id))
     holes: Holes | None
     try:
         holes = holes_of(extra, rev)

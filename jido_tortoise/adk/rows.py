@@ -260,9 +260,17 @@ def decode_state(text: str | None, table: str, key: tuple[str, ...]) -> dict[str
     return state
 
 
+def check_numbers(rev: Any, first_seq: Any, key: Key) -> None:
+    """See that a session's row has numbers where it counts events: a column of SQLite takes a text there, too."""
+    if not (checks.is_whole(rev) and checks.is_whole(first_seq)):
+        what = f"the numbers of its events are malformed: {first_seq!r} to {rev!r}"
+        raise corrupt("adk_sessions", key, what, reason="invalid_session_revision")
+
+
 def decode_session(row: SessionRow, app_name: str, events: Sequence[Event]) -> Session:
     """Make a session of its row and its events."""
     key = (app_name, row.user_id, row.id)
+    check_numbers(row.rev, row.first_seq, key)
     state = routing.merge(
         decode_state(row.app, "adk_app_states", key[:1]),
         decode_state(row.user, "adk_user_states", key[:2]),

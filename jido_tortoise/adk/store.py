@@ -288,6 +288,7 @@ class AdkSessionStore(SessionPages, SessionCare):
             if not found:
                 break
             head = SessionRow(*found[0])
+            rows.check_numbers(head.rev, head.first_seq, key)
             if start is None:
                 events = await _events(db, head, key, most, after, since)
             else:
@@ -353,6 +354,7 @@ class AdkSessionStore(SessionPages, SessionCare):
         key = (app_name, head.user_id, head.id)
         if found is None:
             return rows.decode_session(head, app_name, ())
+        rows.check_numbers(head.rev, head.first_seq, key)
         mine = [row for row in found if head.first_seq <= row[0] < head.rev]
         if len(mine) != _count(
             holes_in(head, key), head.first_seq, head.rev

@@ -107,10 +107,17 @@ def actions_tree(actions: Actions, state_delta: Tree) -> Tree:
 
 
 def actions_of(tree: Mapping[str, Any]) -> Actions:
-    """Make the actions of a tree."""
+    """Make the actions of a tree.
+
+    Raises:
+        ValueError: Its `state_delta` is no map.
+    """
     get = tree.get
+    delta = get("state_delta") or {}
+    if type(delta) is not dict:
+        raise ValueError("the state_delta is no map")
     return _make_actions(  # in the order of its fields
-        get("state_delta") or {},
+        delta,
         get("artifact_delta") or {},
         get("transfer_to_agent"),
         bool(get("escalate")),

@@ -127,14 +127,16 @@ async def _patched(storage: Storage, stored: Checkpoint, agent: AgentLike) -> bo
         put = await storage.put_checkpoint(stored.key, data, expected_version=stored.version if guarded else None)
     except ConflictError:
         return False
-    _follow(agent, stored.version, put.version)
+    _follow(storage, agent, stored, put.version)
     return True
 
 
-def _follow(agent: AgentLike, before: int, after: int) -> None:
+def _follow(storage: Storage, agent: AgentLike, before: Checkpoint, after: int) -> None:
     # The agent's own copy is still what is stored but for the schedule: it may go on without a conflict.
-    known = getattr(agent, "_stored", None)
-    if known is not None and known.version == before:
+    known: Stored | None = getattr(agent, "_stored", None)
+    if known is None or known.storage != storage or known.key != before.key:
+        return
+    if known.version == before.version or known.landed(before.version, before.data):
         callbacks.give(agent, "_stored", known.moved_to(after, known.rev))
 
 

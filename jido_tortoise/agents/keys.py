@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from jido_tortoise import checks, codec
-from jido_tortoise.errors import InvalidAgentError, InvalidInputError, UnstorableError
+from jido_tortoise.errors import CorruptRowError, InvalidAgentError, InvalidInputError, UnstorableError
 
 #: Thread ids that would be longer are cut and end in a hash.
 _MOST_READABLE: Final = 200
@@ -25,6 +26,21 @@ class Columns(NamedTuple):
     agent_id: str | None
     thread_id: str | None
     thread_rev: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A stored key or id that cannot be decoded here: it is malformed, or no class of this process has its name.
+
+    As a key it finds its own row, so that one such row keeps nobody from a list, or from what it holds.
+    """
+
+    #: As it is stored.
+    text: str
+    #: Why it cannot be read.
+    error: str
+    #: The primary key of a checkpoint's row; of an id "".
+    key_hash: str = ""
 
 
 def checkpoint_key(agent_type: str, id: Any, partition: str | None = None, scope: str | None = None) -> tuple[Any, ...]:
@@ -57,7 +73,15 @@ def encode_key(key: Any) -> tuple[str, str]:
     # Most keys are a type and an id. Of anything but texts a cache would take 1, 1.0 and True for one key.
     if type(key) is tuple and {*map(type, key)} == {str}:
         return _encode_texts(key)
-    return _encode(key)
+    return (key.key_hash, key.text) if type(key) is Unreadable else _encode(key)
+
+
+def decode_key(text: str, key_hash: str) -> Any:
+    """Answer the key that a row holds, or what stands for it when it cannot be read."""
+    try:
+        return codec.loads(text)
+    except CorruptRowError as error:
+        return Unreadable(text, str(error), key_hash)
 
 
 def _encode(key: Any) -> tuple[str, str]:
@@ -92,10 +116,22 @@ def id_text(id: Any) -> str | None:
 
 
 def id_of(text: str | None) -> Any:
-    """Answer the id that `id_text` made this text of."""
+    """Answer the id that `id_text` made this text of.
+
+    Raises:
+        CorruptRowError: It made none like this, or no class here has the name of what it holds.
+    """
     if text is None or not text.startswith("="):
         return text
     return codec.loads(text[1:])
+
+
+def shown_id(text: str | None) -> Any:
+    """Answer the id that a row shows, or what stands for it when it cannot be read."""
+    try:
+        return id_of(text)
+    except CorruptRowError as error:
+        return Unreadable(text or "", str(error))
 
 
 def columns_of(data: Any) -> Columns:

@@ -497,10 +497,10 @@ def _place_of(row: _Row) -> tuple[int, str]:
 def _info(row: _Row) -> CheckpointInfo:
     stored = row.checkpoint
     return CheckpointInfo(
-        key=codec.loads(stored.key),
+        key=keys.decode_key(stored.key, stored.key_hash),
         agent_type=stored.agent_type,
         partition=stored.partition,
-        agent_id=keys.id_of(stored.agent_id),
+        agent_id=keys.shown_id(stored.agent_id),
         thread_id=stored.thread_id,
         thread_rev=stored.thread_rev,
         version=row.version,

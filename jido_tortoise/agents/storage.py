@@ -33,8 +33,9 @@ class Checkpoint:
 class CheckpointInfo:
     """What a list shows of a checkpoint: everything but its data."""
 
+    #: The key, or `keys.Unreadable` when it cannot be decoded here; either finds the checkpoint.
     key: Any
-    #: The agent's stored type, partition and id; None where the data is not an agent's.
+    #: The agent's stored type, partition and id (or `keys.Unreadable`); None where the data is not an agent's.
     agent_type: str | None
     partition: str | None
     agent_id: Any

@@ -443,7 +443,7 @@ def _checkpoint(key: Any, data: Any, version: int, created_ms: int, updated_ms: 
 
 def _decoded(key: Any, row: Any) -> Checkpoint:
     stored_key, data, version, created_ms, updated_ms = row[:5]
-    if not rules.same_json(stored_key, codec.dumps(key, path="key")):
+    if not rules.same_json(stored_key, keys.encode_key(key)[1]):
         raise CorruptRowError(
             f"the checkpoint under the hash of {shown(key)} is that of another key: {stored_key}",
             reason="checkpoint_hash_collision",
@@ -588,12 +588,12 @@ def _cursor(row: Any, agent_type: str | None, partition: str | None) -> str:
 
 
 def _info(row: Any) -> CheckpointInfo:
-    key, agent_type, partition, agent_id, thread_id, thread_rev, version, created_ms, updated_ms, _ = row
+    key, agent_type, partition, agent_id, thread_id, thread_rev, version, created_ms, updated_ms, key_hash = row
     return CheckpointInfo(
-        key=codec.loads(key),
+        key=keys.decode_key(key, key_hash),
         agent_type=agent_type,
         partition=partition,
-        agent_id=keys.id_of(agent_id),
+        agent_id=keys.shown_id(agent_id),
         thread_id=thread_id,
         thread_rev=thread_rev,
         version=version,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jido_tortoise.cli import golden, options, output
+from jido_tortoise.errors import CorruptRowError
 
 if TYPE_CHECKING:
     from jido_tortoise.agents.storage import CheckpointInfo
@@ -119,13 +120,14 @@ async def _list(given: argparse.Namespace, storage: Any) -> int:
 
 
 def _info(item: CheckpointInfo) -> dict[str, Any]:
-    from jido_tortoise import codec
+    from jido_tortoise.agents.keys import Unreadable
+    from jido_tortoise.cli import stored
 
     return {
-        "key": codec.loads_raw(codec.dumps(item.key)),
+        "key": stored.key_as_json(item.key),
         "type": item.agent_type,
         "partition": item.partition,
-        "id": item.agent_id,
+        "id": item.agent_id.text if isinstance(item.agent_id, Unreadable) else item.agent_id,
         "thread": item.thread_id,
         "rev": item.thread_rev,
         "version": item.version,
@@ -135,9 +137,10 @@ def _info(item: CheckpointInfo) -> dict[str, Any]:
 
 
 def _row(item: CheckpointInfo) -> list[Any]:
-    from jido_tortoise.agents.keys import id_text
+    from jido_tortoise.agents.keys import Unreadable, id_text
 
-    shown = f"key {item.key!r}" if item.agent_id is None else id_text(item.agent_id)
+    key, id = (one.text if isinstance(one, Unreadable) else one for one in (item.key, item.agent_id))
+    shown = f"key {key!r}" if id is None else id if isinstance(item.agent_id, Unreadable) else id_text(id)
     return [
         item.agent_type,
         item.partition,
@@ -205,17 +208,24 @@ async def _export(given: argparse.Namespace, storage: Any) -> int:
 
     if golden.is_wished(given):
         return await golden.export(given, storage, _keys(given, storage))
-    agents = entries = 0
+    agents = entries = skipped = 0
     with output.target(given.output) as file:
         async for key in _keys(given, storage):
-            agent = await stored.find(storage, key)
+            try:
+                agent = await stored.find(storage, key)
+            except CorruptRowError as error:
+                if given.name:
+                    raise
+                output.say(f"skipped: {error}")
+                skipped += 1
+                continue
             output.print_line({"record": "checkpoint", **agent.as_json()}, file)
             agents += 1
             async for entry in stored.all_entries(storage, agent):
                 output.print_line({"record": "entry", "thread": agent.thread_id, **entry}, file)
                 entries += 1
-    output.say(f"checkpoints: {agents}, entries: {entries}")
-    return 0
+    output.say(f"checkpoints: {agents}, entries: {entries}" + (f", skipped: {skipped}" if skipped else ""))
+    return 1 if skipped else 0
 
 
 async def _keys(given: argparse.Namespace, storage: Any) -> AsyncIterator[Any]:

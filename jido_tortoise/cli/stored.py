@@ -33,7 +33,16 @@ class StoredAgent:
 
     def as_json(self) -> dict[str, Any]:
         """Answer it for `json.dumps`."""
-        return {"key": codec.loads_raw(codec.dumps(self.key)), "version": self.version, "data": self.data}
+        return {"key": key_as_json(self.key), "version": self.version, "data": self.data}
+
+
+def key_as_json(key: Any) -> Any:
+    """Answer a key for `json.dumps`; one that is no JSON in the database as the text that it is."""
+    text = keys.encode_key(key)[1]
+    try:
+        return codec.loads_raw(text)
+    except CorruptRowError:
+        return text
 
 
 def key_of(name: Sequence[str], partition: str | None) -> Any:
@@ -64,7 +73,7 @@ async def find(storage: TortoiseStorage, key: Any) -> StoredAgent:
         )
         raise NotFoundError(f"no checkpoint under {key!r}; {cure}", key=key)
     text, version = found
-    return StoredAgent(key, version, codec.loads_raw(text, path="data"))
+    return StoredAgent(key, version, codec.loads_raw(text, path=f"checkpoint {key!r}: data"))
 
 
 async def last_entries(storage: TortoiseStorage, agent: StoredAgent, count: int) -> list[dict[str, Any]]:

@@ -206,8 +206,10 @@ def may_write(kind: Kind, row: Row, stored: Row | None, *, once: bool = False) -
         return True
     if (row["revision"] == stored["revision"] or not once) and same(kind.columns, row, stored):
         return False
-    if any(row[fixed] != stored[fixed] for fixed in kind.fixed):
-        raise AlreadyExistsError(f"there is another {name} {key!r} already", **{f"{name}_id": key})
+    for fixed in kind.fixed:
+        if row[fixed] != stored[fixed]:
+            message = f"there is another {name} {key!r} already, with another {fixed}, which never changes"
+            raise AlreadyExistsError(message, field=fixed, **{f"{name}_id": key})
     expected = row["revision"] or 1
     if stored["revision"] != expected or (once and not row["revision"] and same(kind.columns, row, stored)):
         raise ConflictError(

@@ -32,9 +32,13 @@ async def save(db: Db, kind: Kind, value: V, once: bool = False) -> V:
         revision = await _write(db, kind, row)
         if revision is None:
             found = await reading.all_of(db, statements.get(kind, db.schema, db.dialect), {"id": value.id})
-            stored = rows.settled(kind, rows.named(kind, found[0]), db.dialect) if found else None
+            there = rows.named(kind, found[0]) if found else {}
+            stored = rows.settled(kind, there, db.dialect) if found else None
             if rows.may_write(kind, row, stored, once=once) or stored is None:
-                continue  # it was deleted or changed back between the two statements
+                # It was deleted or changed back between the two statements; or the host has written the time of its
+                # making, which never changes, otherwise than we do.
+                row |= {name: there[name] for name in kind.fixed if found}
+                continue
             revision = int(stored["revision"])
         return value if revision == value.revision else replace(value, revision=revision)
     raise ConflictError(f"{kind.name} {value.id!r} is changed by others all the time", reason=f"stale_{kind.name}")

@@ -212,7 +212,7 @@ def _insert(kind: Kind, dialect: Dialect) -> str:
 
 def _update(kind: Kind, dialect: Dialect) -> str:
     names = [c.name for c in kind.columns if c.name not in ("id", *kind.fixed)]
-    same = [f" AND t.{c.name} = :{c.name}" for c in kind.columns if c.name in kind.fixed and c.type == "varchar"]
+    same = [f" AND t.{name} = :{name}" for name in kind.fixed]
     return (
         f"UPDATE {{schema}}{kind.table} AS t SET {', '.join(f'{name} = :{name}' for name in names)},"
         f" revision = t.revision + 1 WHERE t.id = :id AND t.revision = :expected{''.join(same)}"

@@ -85,7 +85,8 @@ class SessionStore:
 
         Raises:
             ConflictError: `stale_session`: others have changed it since. Nothing was written.
-            AlreadyExistsError: There is another session with this id.
+            AlreadyExistsError: There is another session with this id; what makes it another never changes: its agent,
+                and when it was made. `field` says which.
             NotFoundError: `session_not_found`: it was read from a store, and has been deleted since.
             InvalidTransitionError: Its status cannot follow the one that is stored.
             UnstorableError: It holds what cannot be stored; `path` says where.
@@ -163,7 +164,7 @@ class SessionStore:
 
         Raises:
             ConflictError: `stale_run`: others have changed it since. `already_running`: another one is running.
-            AlreadyExistsError: There is another run with this id.
+            AlreadyExistsError: There is another run with this id: of another session, or started at another time.
             NotFoundError: `session_not_found`: there is no such session. `run_not_found`: it was read from a store, and
                 has been deleted since.
             InvalidTransitionError: Its status cannot follow the one that is stored.

@@ -670,6 +670,22 @@ def test_export_writes_all_that_is_stored(
     assert len(run("agents", "export", "cli-buyer", "=7", "--db", stored)[1].splitlines()) == 13
 
 
+def test_malformed_checkpoints_keep_nobody_from_the_others(sqlite_url: str, run: Any, run_json: Any) -> None:
+    """They are named: by the list as they are, by an export in what it says; only then is its exit code 1."""
+    asyncio.run(_store(sqlite_url))
+    update = "UPDATE jido_checkpoints SET"
+    execute(sqlite_url, f"{update} key = '[' WHERE agent_id IS NULL")
+    execute(sqlite_url, f"{update} agent_id = '=[', data = '{{' WHERE agent_id = '=7'")
+    listed = run_json("agents", "list", "--db", sqlite_url)["agents"]
+    assert [(one["id"], one["key"] == "[") for one in listed][1:] == [("=[", False), ("user-1", False), (None, True)]
+    assert [name in run("agents", "list", "--db", sqlite_url)[1] for name in ("=[", "key '['", "acme")] == [True] * 3
+    code, lines, errors = run("agents", "export", "--db", sqlite_url)
+    assert (code, lines.count('"checkpoint"')) == (1, 3)
+    assert "skipped: checkpoint ('cli-buyer', 7): data: not JSON" in errors
+    assert errors.endswith("checkpoints: 3, entries: 24, skipped: 1\n")
+    assert "checkpoint ('cli-buyer', 7): data" in run("agents", "show", "cli-buyer", "=7", "--db", sqlite_url)[2]
+
+
 def test_a_row_that_cannot_be_read_is_shown_as_it_is(sqlite_url: str, run: Any, run_json: Any) -> None:
     """Others write there on SQLite, and times go on for ever; the rows beside them are shown as well."""
     asyncio.run(_store(sqlite_url))

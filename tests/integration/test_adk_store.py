@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -616,14 +617,41 @@ async def _rows(database: Database, sql: str) -> list[dict[str, Any]]:
     return [dict(row) for row in await database.client.execute_query_dict(sql)]
 
 
-async def test_a_corrupt_event_is_named(adk_db: Database) -> None:
+@pytest.mark.parametrize("column", ["rev", "first_seq"])
+@pytest.mark.parametrize("wrong", ["'x'", "-1"])
+async def test_a_session_whose_numbers_are_none_is_named(adk_db: Database, column: str, wrong: str) -> None:
+    """A column of SQLite takes a text, too; it hides no other session."""
+    if adk_db.dialect == "postgres" and wrong == "'x'":
+        return
+    await talked(2, "good")
+    session = await talked(2, "bad")
+    await adk_db.client.execute_query(f"UPDATE adk_sessions SET {column} = {wrong} WHERE id = 'bad'")
+    bad = {**WHO, "session_id": "bad"}
+    calls: list[Any] = [got("bad"), got("bad", num_recent_events=1), store.list(**WHO), store.list(**WHO, events=False)]
+    calls += [store.copy(**bad), store.rewind(**bad, before_invocation_id="i"), store.page_sessions(**WHO)]
+    calls.append(store.delete_invocation(**bad, invocation_id="i"))
+    for call in calls:
+        with pytest.raises(CorruptRowError, match="'bad'"):
+            await call
+    with suppress(CorruptRowError):  # or it is not found to have too many events
+        await store.prune(**WHO, keep_events=1, dry_run=True)
+    for events in (True, False):
+        found = await store.list(**WHO, events=events, on_corrupt=lambda _: None)
+        assert [one.id for one in found] == ["good"]
+    await store.delete(app_name=session.app_name, user_id=session.user_id, session_id="bad")
+    assert await AdkEvent.all().count() == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "actions"), [("""'{"role": 1, "parts": [7]}'""", "actions"), ("content", """'{"state_delta": 5}'""")]
+)
+async def test_a_corrupt_event_is_named(adk_db: Database, content: str, actions: str) -> None:
     """With its number; what does not need it can still be read."""
     await talked(3)
-    bad = '{"role": 1, "parts": [7]}'
     sql = (
         "INSERT INTO adk_events (app_name, user_id, session_id, seq, id, content, actions, partial, turn_complete,"
         " interrupted, long_running_tool_ids, timestamp, extra) SELECT app_name, user_id, session_id, 3, 'bad',"
-        f" '{bad}', actions, partial, turn_complete, interrupted, long_running_tool_ids, timestamp, extra"
+        f" {content}, {actions}, partial, turn_complete, interrupted, long_running_tool_ids, timestamp, extra"
         " FROM adk_events WHERE seq = 1"
     )
     await adk_db.client.execute_query(sql)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, ClassVar
 
 import pytest
@@ -13,6 +15,7 @@ from tortoise.transactions import in_transaction
 from jido_tortoise import codec
 from jido_tortoise.agents import care
 from jido_tortoise.agents.agent import Agent
+from jido_tortoise.agents.keys import Unreadable
 from jido_tortoise.agents.manager import AgentManager
 from jido_tortoise.agents.memory import InMemoryStorage
 from jido_tortoise.agents.persist import hibernate, thaw
@@ -851,6 +854,37 @@ async def test_repair_pointer_head_and_checkpoint(storage: Any) -> None:
         await care.repair(storage, Bare, "nobody")
 
 
+def forgotten(value: str) -> Enum:
+    """Give a member of a registered class that no one else holds."""
+    kind = Enum("kind", {"ONE": value})
+    codec.register(kind, name="persist.forgotten")
+    return kind["ONE"]
+
+
+async def test_H13_a_key_that_cannot_be_read_here(storage: Any) -> None:
+    """One key, or id, of a class that this process lacks keeps nobody from the list, and its row can be reached."""
+    member = forgotten("a")
+    await storage.put_checkpoint((member, 1), {"n": 1})
+    await hibernate(storage, Bare(member))
+    await hibernate(storage, bare())
+    del member
+    gc.collect()
+    items = {item.agent_id: item for item in (await storage.list_checkpoints()).items}
+    assert await storage.count_checkpoints() == len(items) == 3
+    assert items["a"].key == KEY
+    key = items[None].key
+    assert isinstance(key, Unreadable)
+    assert (await storage.get_checkpoint(key)).data == {"n": 1}
+    assert (await storage.put_checkpoint(key, {"n": 2}, expected_version=1)).version == 2
+    (other,) = (item for id, item in items.items() if isinstance(id, Unreadable))
+    assert "persist.forgotten" in other.agent_id.error
+    with pytest.raises(CorruptRowError, match=r"^the checkpoint under .*persist\.forgotten"):
+        await storage.get_checkpoint(other.key)
+    await storage.delete_checkpoint(other.key)
+    assert (await storage.get_checkpoint((forgotten("a"), 1))).data == {"n": 2}
+    assert await storage.count_checkpoints() == 2
+
+
 async def test_H13_delete_agent(storage: Any) -> None:
     """Deleting an agent takes its journal along, and leaves its neighbours."""
     for name in ("a", "b"):
@@ -997,6 +1031,33 @@ async def test_H9_rolled_back_with_the_host(tortoise: TortoiseStorage, known: bo
     thawed = await thaw(tortoise, Bare, "a", journal="exact")
     assert thawed == agent
     assert thawed.thread.rev == 4
+
+
+async def test_schedule_after_a_hibernate_within_the_hosts_transaction(tortoise: TortoiseStorage) -> None:
+    """Whether that hibernate landed is not known to the agent yet; its schedule is stored over it, and it goes on."""
+    agent = bare(n=1)
+    await hibernate(tortoise, agent)
+    async with in_transaction():
+        agent.state["n"] = 2
+        agent.thread.append("note")
+        await hibernate(tortoise, agent)
+    await care.persist_schedule(tortoise, agent, {"j": {"cron_expression": "@hourly"}})
+    agent.state["n"] = 3
+    await hibernate(tortoise, agent)
+    thawed = await thaw(tortoise, Bare, "a", journal="exact")
+    assert (thawed.state, thawed.thread.rev, list(thawed.schedule)) == ({"n": 3}, 1, ["j"])
+
+
+async def test_schedule_under_another_key_leaves_the_guard_alone(tortoise: TortoiseStorage) -> None:
+    """That row's version is not the one that the agent knows of its own."""
+    agent = bare(n=1)
+    await hibernate(tortoise, agent)
+    await hibernate(tortoise, bare(n=7), key="copy")
+    await care.persist_schedule(tortoise, agent, {"j": {"cron_expression": "@hourly"}}, key="copy")
+    await hibernate(tortoise, bare(n=2))
+    with pytest.raises(ConflictError):
+        await hibernate(tortoise, agent)
+    assert (await raw(tortoise))["state"] == {"n": 2}
 
 
 async def test_rolled_back_and_overtaken(tortoise: TortoiseStorage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from jido_tortoise.errors import (
     AlreadyExistsError,
@@ -152,11 +152,12 @@ class RunChecks(StoreChecks):
         assert await store.get_run("r") == done
 
     async def test_a_run_stays_in_its_session(self, store: SessionStoreLike) -> None:
-        """Its id cannot be taken by a run of another session, nor can it move there."""
+        """Its id cannot be taken by a run of another session, nor can it move there, or to another time."""
         for name in ("s", "other"):
             await begun(store, name)
         saved = await store.save_run(run_of())
-        for moved in (run_of("other"), replace(saved, session_id="other")):
+        later = replace(saved, started_at=saved.started_at + timedelta(days=1), turn_count=1)
+        for moved in (run_of("other"), replace(saved, session_id="other"), later):
             with refused(AlreadyExistsError, run_id="r"):
                 await store.save_run(moved)
         assert await store.get_run("r") == saved

@@ -166,6 +166,14 @@ class SessionChecks(StoreChecks):
             await begun(second, created_at=datetime(2026, 1, 2, tzinfo=UTC))
         assert await store.get_session("s") == first
 
+    async def test_w4_what_never_changes(self, store: SessionStoreLike) -> None:
+        """Whose a session is and when it was made is not changed, and no save answers that it was (W4)."""
+        first = await begun(store)
+        for name, value in (("agent_id", "other"), ("created_at", first.created_at - timedelta(days=1))):
+            with refused(AlreadyExistsError, session_id="s", field=name):
+                await store.save_session(first.changed(tags=["t"], **{name: value}))
+        assert await store.get_session("s") == first
+
     async def test_w5_statuses_follow_one_another(self, store: SessionStoreLike) -> None:
         """A status that cannot follow the stored one is refused, however the value came by it (W5)."""
         session = await begun(store, status="completed")
