@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +110,35 @@ def test_show(run: Run, url: str) -> None:
     assert (shown["stats"]["run_count"], [one["id"] for one in shown["runs"]]) == (3, ["r0", "r1", "r2"])
     assert [one["sequence_number"] for one in shown["events"]] == [1, 2, 3, 4, 5]
     assert run("show", "none", "--db", url)[0] == 1
+
+
+def test_what_json_has_no_word_for(run: Run, url: str) -> None:
+    """Is printed as it stands in the database: every line is JSON, whatever an agent has recorded."""
+    data: Any = {"n": math.nan, "deep": {(1,): [-math.inf]}}
+
+    async def work() -> None:
+        async with opened(url, tables=False, families=("recording",)):
+            await SessionStore().append_events([Event(type="message_sent", session_id="s0", data=data)])
+
+    asyncio.run(work())
+    told = {"n": {"$jido:float": "nan"}, "deep": {"(1,)": [{"$jido:float": "-inf"}]}}
+    code, out, _ = run("tail", "s0", "-n", 1, "--json", "--db", url)
+    assert (code, json.loads(out, parse_constant=pytest.fail)["data"]) == (0, told)
+    shown = json.loads(run("show", "s0", "--events", 1, "--json", "--db", url)[1], parse_constant=pytest.fail)
+    assert shown["events"][0]["data"] == told
+    assert json.dumps(told) in run("show", "s0", "--events", 1, "--db", url)[1]
+
+
+def test_json_is_printed_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the output's encoding lacks is spelled as JSON spells it."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    monkeypatch.setattr(output.sys, "stdout", stream)
+    output.print_json({"name": "J\u00f6rg \U0001f600"})
+    output.print_line(["J\u00f6rg"], stream)
+    stream.seek(0)
+    assert json.loads("".join(stream.readlines()[:3])) == {"name": "J\u00f6rg \U0001f600"}
+    stream.seek(0)
+    assert json.loads(stream.readlines()[3]) == ["J\u00f6rg"]
 
 
 def test_tail(run: Run, url: str) -> None:
