@@ -176,7 +176,6 @@ class TortoiseSessionService(BaseSessionService):
             if after != before + 1:  # it was stored before, and the session has it or is stale
                 return event
             _mark(session, (identity, after), event.timestamp)
-            _forget_when_undone(await self.store.connected(), session)
             return self._commit_event_to_session(session, event)
 
     async def _append(self, session: Session, event: Event) -> tuple[Place, int]:
@@ -186,7 +185,9 @@ class TortoiseSessionService(BaseSessionService):
             db = await self.store.connected()
             identity, rev = place = await self._place(db, session)
             encoded = _encoded(session, event, db)
-            return place, await self.store.append_row(db, *encoded, expected=rev, identity=identity)
+            after = await self.store.append_row(db, *encoded, expected=rev, identity=identity)
+            _forget_when_undone(db, session)
+            return place, after
         except NotFoundError as error:
             raise SessionNotFoundError(f"Session {session.id} not found.") from error
         except ConflictError as error:
@@ -382,14 +383,16 @@ def _forget_when_undone(db: Db, session: Session) -> Session:
     one that has none, and nothing else to be known by, is stale.
     """
 
+    if not db.in_transaction:
+        return session
+
     async def forget() -> None:
         session._storage_update_marker = None if session.events else _NOWHERE
 
     async def look() -> commits.Then:
         return _keep
 
-    if db.in_transaction:
-        commits.wait_for(db.outermost.client, look, forget)
+    commits.wait_for(db.outermost.client, look, forget)
     return session
 
 
