@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
 
 from tortoise.context import TortoiseContext, get_current_context
 from tortoise.exceptions import ConfigurationError
@@ -53,10 +56,24 @@ async def _opened(config: dict[str, object]) -> TortoiseContext:
     try:
         with context:  # which must be the current one for that, and be found by other tasks afterwards
             await context.init(config=config, _enable_global_fallback=True)
+            _stop_at_the_end(context.connections.all())
     except ConfigurationError as error:
         await _close(context)
         raise ConfigError(f"Tortoise cannot be opened: {error}") from error
     return context
+
+
+def _stop_at_the_end(clients: Sequence[Any]) -> None:
+    """Let the process end though it never closes: it would wait for the threads of SQLite's connections."""
+
+    def stop() -> None:
+        threading.main_thread().join()
+        for client in clients:
+            ends = getattr(getattr(client, "_connection", None), "stop", None)
+            if ends is not None:
+                ends()
+
+    threading.Thread(target=stop, name="jido-tortoise-stop", daemon=True).start()
 
 
 async def _close(context: TortoiseContext) -> None:

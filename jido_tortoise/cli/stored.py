@@ -129,7 +129,12 @@ async def find(storage: TortoiseStorage, key: Any) -> StoredAgent:
     """
     found = await storage.read_raw_checkpoint(key)
     if found is None:
-        raise NotFoundError(f"no checkpoint under {key!r}; when its journal is there, `agents repair` helps", key=key)
+        cure = (
+            "an agent is named by TYPE ID"
+            if isinstance(key, str)
+            else "when its journal is there, `agents repair` helps"
+        )
+        raise NotFoundError(f"no checkpoint under {key!r}; {cure}", key=key)
     text, version = found
     return StoredAgent(key, version, codec.loads_raw(text, path=f"checkpoint {key!r}: data"))
 

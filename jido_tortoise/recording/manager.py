@@ -74,6 +74,10 @@ class _Plan:
             checks.seconds(self.time_limit, "time_limit")
 
 
+#: Of `run_once`, which has what is given as an argument of its own.
+_WISHES = _Plan.__dataclass_fields__.keys() - {"given"}
+
+
 class SessionManager:
     """Begins, executes and ends sessions and runs.
 
@@ -546,6 +550,8 @@ class SessionManager:
         Raises:
             JidoError: As `execute_run` does.
         """
+        for name in sorted(wishes.keys() - _WISHES):
+            raise InvalidInputError.at("wishes", f"some of {', '.join(sorted(_WISHES))}", name)
         plan = _Plan(given=given, **wishes)
         plan.check(provider)
         fields = {"metadata": metadata, "context": context, "tags": tags}

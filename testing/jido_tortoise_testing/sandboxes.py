@@ -295,10 +295,8 @@ class Workshop:
 
     @contextmanager
     def _lend_postgres(self, storage: str | None, statements: Statements) -> Iterator[tuple[str, dict[str, Place]]]:
-        from jido_tortoise_testing.postgres_sandboxes import PostgresShop  # asyncpg may not be there
-
         if self._postgres is None:
-            self._postgres = PostgresShop(self._server(), self.janitor, self.config, self.build, self._worker)
+            self._postgres = _postgres_shop()(self._server(), self.janitor, self.config, self.build, self._worker)
         with self._postgres.lend(storage == "clone", statements) as places:
             yield "clone" if storage == "clone" else "clean", places
 
@@ -339,6 +337,17 @@ class Workshop:
 def _refuse_unknown(name: str, got: str, known: tuple[str, ...]) -> None:
     if got not in known:
         raise JidoSandboxError(f"{name}: expected {either(known)}, got {got!r}")
+
+
+def _postgres_shop() -> Any:
+    try:
+        from jido_tortoise_testing.postgres_sandboxes import PostgresShop
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        cure = 'pip install "jido-tortoise[testing-postgres]"'
+        raise JidoSandboxError(f"asyncpg is not installed, which tests on PostgreSQL need: `{cure}`") from error
+    return PostgresShop
 
 
 def _image(place: Place, path: str) -> bytes:

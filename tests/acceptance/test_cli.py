@@ -649,6 +649,8 @@ def test_show_finds_other_checkpoints_by_their_key(key: str, stored: str, run_js
 def test_show_of_what_is_not_there(stored: str, run: Any) -> None:
     """Exit code 1; too many words are exit code 2."""
     assert run("agents", "show", "cli-buyer", "nobody", "--db", stored)[0] == 1
+    code, _, said = run("agents", "show", "user-1", "--db", stored)
+    assert (code, "an agent is named by TYPE ID" in said) == (1, True)
     assert run("agents", "show", "cli-buyer", "user-1", "more", "--db", stored)[0] == 2
 
 

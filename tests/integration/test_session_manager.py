@@ -977,6 +977,14 @@ async def test_what_cannot_be_asked_is_no_run(store: Any) -> None:
 
 
 @_IN_MEMORY
+async def test_a_wish_that_there_is_not(store: Any) -> None:
+    """It is told with those that there are, and nothing is stored."""
+    with pytest.raises(InvalidInputError, match=r"^wishes: expected some of .*event_callback.*, got 'session_id'$"):
+        await SessionManager(store).run_once(ScriptedProvider([_DONE]), "hi", session_id="ses_1")
+    assert await store.list_sessions() == []
+
+
+@_IN_MEMORY
 async def test_what_is_no_provider_is_no_run(store: Any) -> None:
     """A plain function, a class, what a provider answered: each is told what a provider is, and nothing is stored."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from jido_tortoise_testing.faults import CrashSafetyError, Faults, Trial
 from jido_tortoise_testing.faults import sweeping as sweeps
 from jido_tortoise_testing.racing import Race
 from jido_tortoise_testing.roundtrip import AgentRoundTripError, assert_journal, assert_roundtrip
-from jido_tortoise_testing.sandboxes import Sandbox
+from jido_tortoise_testing.sandboxes import Sandbox, Workshop
 from tests.toolkit.conftest import Host
 
 pytest_plugins = ["pytester"]
@@ -38,6 +40,19 @@ class Misused(jt.Agent[Any], agent_type="toolkit-misused"):
 
 async def _nothing(trial: Trial) -> None:
     pass
+
+
+# -- PostgreSQL without its driver --------------------------------------------------------------------------------
+
+
+def test_postgres_without_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who runs `pytest --jido-db=postgres` with the extra `testing` alone is told the other one."""
+    monkeypatch.delitem(sys.modules, "jido_tortoise_testing.postgres_sandboxes", raising=False)
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    config = {"connections": {"default": "sqlite://:memory:"}, "apps": jt.apps()}
+    workshop = Workshop(config, server=lambda: "", folder=tmp_path)
+    with pytest.raises(JidoSandboxError, match=r"jido-tortoise\[testing-postgres\]"), workshop.open("postgres"):
+        pass
 
 
 # -- sweeps -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -183,3 +184,17 @@ def test_a_uri_that_says_something_else(uri: str) -> None:
     """Is refused before anything is imported."""
     with pytest.raises(InvalidInputError, match="uri: expected"):
         TortoiseSessionService.from_uri(uri)
+
+
+def test_a_program_that_never_closes_ends(tmp_path: Path) -> None:
+    """As google's own do: Python would wait for the threads of SQLite's connections, for ever."""
+    program = f"""
+import asyncio
+import jido_tortoise as jt
+from jido_tortoise.adk.opening import Opening, OpeningStore
+config = {{"connections": {{"default": "sqlite://{tmp_path}/adk.db"}}, "apps": jt.apps("adk")}}
+asyncio.run(jt.upgrade(config))
+print(asyncio.run(OpeningStore(Opening(config)).list(app_name="shop")))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=6, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
