@@ -56,6 +56,13 @@ def whole(value: object, path: str, *, least: int = 0, error: type[InvalidInputE
     return value if type(value) is int else int(value)
 
 
+def flag(value: object, path: str, error: type[InvalidInputError] = InvalidInputError) -> bool:
+    """Answer the value when it is True or False; "no", which counts as true elsewhere, is neither."""
+    if not isinstance(value, bool):
+        raise error.at(path, "True or False", value)
+    return value
+
+
 def number(value: object) -> float | None:
     """Answer a number (a bool is none) as a float; None when it is none, not finite, or too large for one."""
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -176,10 +176,8 @@ class SessionManager:
         fields: dict[str, Any] = {} if session_id is None else {"id": session_id}
         session = Session(
             agent_id=agent_id if agent_id is not None else name or "",
-            metadata=maker.map(
-                {**checks.string_map(metadata or {}, "session.metadata"), **({"provider": name} if name else {})}
-            ),
-            context=maker.map(context or {}),
+            metadata=maker.map({**_map(metadata, "session.metadata"), **({"provider": name} if name else {})}),
+            context=maker.map(_map(context, "session.context")),
             tags=tags,
             parent_session_id=parent_session_id,
             **fields,
@@ -209,9 +207,14 @@ class SessionManager:
         Args:
             session_id: The session.
             error: What went wrong: its code, message and what the provider said of it are recorded.
+
+        Raises:
+            InvalidInputError: It is neither an error nor a text.
         """
         if isinstance(error, str):
             return await self._change(session_id, "failed", "session_failed", {"error_message": error})
+        if not isinstance(error, BaseException):
+            raise InvalidInputError.at("error", "an error, or a text", error)
         return await self._change(session_id, "failed", "session_failed", failure(error, self._settings.redactor))
 
     async def cancel_session(self, session_id: str, *, reason: str | None = None) -> Session:
@@ -328,7 +331,9 @@ class SessionManager:
         """
         continuing.said_now(given)
         fields: dict[str, Any] = {} if run_id is None else {"id": run_id}
-        run = self._new_run(session_id, given, metadata=self._maker(session_id).map(metadata or {}), **fields)
+        run = self._new_run(
+            session_id, given, metadata=self._maker(session_id).map(_map(metadata, "run.metadata")), **fields
+        )
         with telemetry.operation("recording_start_run", session_id=session_id, run_id=run.id):
             _check_active(await self.store.get_session(session_id))
             return await self.store.save_run(run)
@@ -452,7 +457,9 @@ class SessionManager:
         Raises:
             NotFoundError: `run_not_found`.
             InvalidTransitionError: It has ended already.
+            InvalidInputError: The reason is no text.
         """
+        _reason(reason)
         execution = self._running.get(run_id)
         if execution is not None:
             execution.stop(
@@ -503,7 +510,7 @@ class SessionManager:
         self, session_id: str, event_type: str, data: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> Event:
         """Record an event of the host's own, checked and without secrets like any other."""
-        return (await self.record_all(session_id, [Said(event_type, data or {})], run_id=run_id))[-1]
+        return (await self.record_all(session_id, [Said(event_type, {} if data is None else data)], run_id=run_id))[-1]
 
     async def record_all(self, session_id: str, said: Iterable[Said], *, run_id: str | None = None) -> Sequence[Event]:
         """Record events of the host's own, all or none.
@@ -665,7 +672,13 @@ def _sent(message: Message) -> Said:
 
 
 def _reason(reason: str | None) -> dict[str, Any]:
+    if reason is not None and not isinstance(reason, str):
+        raise InvalidInputError.at("reason", "a text, or None", reason)
     return {} if reason is None else {"reason": reason}
+
+
+def _map(given: Mapping[str, Any] | None, path: str) -> Mapping[str, Any]:
+    return {} if given is None else checks.string_map(given, path)
 
 
 def _check_active(session: Session) -> None:

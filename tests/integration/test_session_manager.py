@@ -218,6 +218,30 @@ async def test_what_others_change_meanwhile_stays(store: Any) -> None:
     assert after.metadata["provider_sessions"] == {"during": {"provider_session_id": "conv-1", "model": "m-1"}}
 
 
+@pytest.mark.parametrize("wrong", [3, None, b"no", ["no"]], ids=repr)
+async def test_a_reason_is_a_text(store: Any, wrong: Any) -> None:
+    """What is no text, and for `fail_session` no error either, is refused by its name, and nothing is written."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    session = await manager.activate_session(session.id)
+    run = await manager.start_run(session.id, "hi")
+    calls: dict[str, Any] = {"error": partial(manager.fail_session, session.id)}
+    if wrong is not None:
+        calls |= {"metadata": partial(manager.start_run, session.id, "hi"), "data": _recording(manager, session.id)}
+        for change in (manager.pause_session, manager.cancel_session):
+            calls[f"reason of {change.__name__}"] = partial(change, session.id)
+        calls["reason of a run"] = partial(manager.cancel_run, run.id)
+    for name, call in calls.items():
+        with pytest.raises(InvalidInputError) as caught:
+            await call(**{name.split()[0]: wrong})
+        assert caught.value.path.split(".")[-1] == name.split()[0]
+    assert (await store.get_session(session.id), await store.list_runs(session.id)) == (session, [run])
+
+
+def _recording(manager: SessionManager, session_id: str) -> Any:
+    return partial(manager.record, session_id, "message_sent")
+
+
 @pytest.mark.parametrize(("change", "status"), [("pause_session", "paused"), ("cancel_session", "cancelled")])
 async def test_run_once_answers_though_others_ended_its_session(store: Any, change: str, status: str) -> None:
     """What the run has answered, and cost, is not lost to the caller; the session stays as it was left (W4)."""
