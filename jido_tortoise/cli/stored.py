@@ -71,7 +71,7 @@ async def named(storage: TortoiseStorage, name: Sequence[str], partition: str | 
     """Answer the key that is meant, as `key_of` does; what cannot be read here is found by what a list shows of it.
 
     Raises:
-        NotFoundError: There is no such checkpoint.
+        NotFoundError: The id cannot be read, and none is listed with it.
     """
     key, why = None, None
     try:
@@ -83,8 +83,9 @@ async def named(storage: TortoiseStorage, name: Sequence[str], partition: str | 
     async for item in listed(storage, name[0] if len(name) == 2 else None, partition or "" if len(name) == 2 else None):
         if _is_shown_as(item, name[-1], by_key=len(name) == 1):
             return item.key
-    shown = repr(key) if why is None else f"{' '.join(name)} ({why})"
-    raise NotFoundError(f"no checkpoint under {shown}; when its journal is there, `agents repair` helps", key=key)
+    if why is None:
+        return key  # `find` says what that means
+    raise NotFoundError(f"no checkpoint is listed as {' '.join(name)}: {why}", key=tuple(name)) from why
 
 
 def _is_shown_as(item: CheckpointInfo, word: str, *, by_key: bool) -> bool:
