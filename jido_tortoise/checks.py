@@ -56,6 +56,13 @@ def whole(value: object, path: str, *, least: int = 0, error: type[InvalidInputE
     return value if type(value) is int else int(value)
 
 
+def flag(value: object, path: str, error: type[InvalidInputError] = InvalidInputError) -> bool:
+    """Answer the value when it is True or False; "no", which counts as true elsewhere, is neither."""
+    if not isinstance(value, bool):
+        raise error.at(path, "True or False", value)
+    return value
+
+
 def number(value: object) -> float | None:
     """Answer a number (a bool is none) as a float; None when it is none, not finite, or too large for one."""
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -71,6 +78,13 @@ def seconds(value: object, path: str, *, zero: bool = False) -> float:
     if found is not None and (found > 0 or (zero and found == 0)):
         return found
     raise InvalidInputError.at(path, f"seconds as a number {'from 0 on' if zero else 'above 0'}", value)
+
+
+def truth(value: object, path: str) -> bool:
+    """Answer a bool; what only counts as one, such as the text "no", is refused."""
+    if not isinstance(value, bool):
+        raise InvalidInputError.at(path, "True or False", value)
+    return value
 
 
 def moment(value: object, path: str, error: type[InvalidInputError] = InvalidInputError) -> int:

@@ -12,10 +12,12 @@ from tortoise.connection import get_connection
 from tortoise.context import TortoiseContext
 from tortoise.exceptions import ConfigurationError
 
+from jido_tortoise import checks
 from jido_tortoise.agents import callbacks, care, persist
 from jido_tortoise.agents.agent import AgentLike
 from jido_tortoise.agents.care import Repair
 from jido_tortoise.agents.home import fresh
+from jido_tortoise.agents.keys import check_partition
 from jido_tortoise.agents.persist import Journal
 from jido_tortoise.agents.resolve import StorageLike, resolve_storage
 from jido_tortoise.agents.storage import Listing, Page, Storage, ThreadHead
@@ -43,7 +45,7 @@ class Jido:
     def __init__(self, storage: StorageLike = None, *, partition: str | None = None) -> None:
         found = TortoiseStorage() if storage is None else resolve_storage(storage)
         object.__setattr__(self, "storage", found)
-        object.__setattr__(self, "partition", partition)
+        object.__setattr__(self, "partition", check_partition(partition))
 
     def bind(self, *, partition: str | None) -> Jido:
         """Answer the same for one partition."""
@@ -143,7 +145,8 @@ class Jido:
         Raises:
             SchemaError: The PostgreSQL database lacks our tables, or has old ones.
         """
-        return _connected(url, schema, partition)
+        checks.text(url, "url")
+        return _connected(url, *_checked_place(schema, partition))
 
     @staticmethod
     def lifespan(
@@ -165,7 +168,12 @@ class Jido:
             SchemaError: Our tables are missing or old, or somebody else's; the message names the cure.
             ConfigError: The config is none, has no app of ours, or another one is open in this process.
         """
-        return _serving(read_config(config), upgrade, schema, partition)
+        checks.truth(upgrade, "upgrade")
+        return _serving(read_config(config), upgrade, *_checked_place(schema, partition))
+
+
+def _checked_place(schema: Any, partition: Any) -> tuple[str | None, str | None]:
+    return None if schema is None else checks.text(schema, "schema"), check_partition(partition)
 
 
 @asynccontextmanager

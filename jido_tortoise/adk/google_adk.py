@@ -160,11 +160,15 @@ class TortoiseSessionService(BaseSessionService):
             The event.
 
         Raises:
+            InvalidInputError: One of them is no object of google-adk's.
             SessionNotFoundError: google-adk's: the session is not there (any more).
             StaleSessionError: google-adk's: others have appended since it was read; nothing was written.
             DuplicateEntryError: The session has another event with this id.
             UnstorableError: There is something in the event, beside the state, that cannot be written as JSON.
         """
+        for path, value, kind in (("session", session, Session), ("event", event, Event)):
+            if not isinstance(value, kind):
+                raise InvalidInputError.at(path, f"google-adk's {kind.__name__}", value)
         if event.partial:
             return event
         async with _turn_of(session):
@@ -328,7 +332,8 @@ def _read_uri(uri: str) -> tuple[str, dict[str, Any]]:
     """Answer the name of the config, and the arguments that the query asks for."""
     parts = urlsplit(uri)
     name = (parts.netloc + parts.path).strip("/")
-    if parts.scheme != "tortoise" or "." not in name:
+    words = name.split(".")
+    if parts.scheme != "tortoise" or len(words) < 2 or not all(map(str.isidentifier, words)):
         raise InvalidInputError.at("uri", "tortoise://MODULE.NAME of a Tortoise config", uri)
     try:
         asked = {key: _ASKED[key](value) for key, value in parse_qsl(parts.query, keep_blank_values=True)}

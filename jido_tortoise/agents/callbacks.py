@@ -159,7 +159,7 @@ async def restore(cls: type[A], checkpoint: Checkpoint, thread: Thread | None) -
     """Answer the agent that the class makes of a checkpoint, with its schedule and thread.
 
     Raises:
-        CallbackError: `restore` raised, or answered no agent: `restore_callback_failed`.
+        CallbackError: `restore` raised, or answered no agent, or another one: `restore_callback_failed`.
         ThawError: The checkpoint is another type's: `agent_type_mismatch`.
     """
     data = dict(checkpoint.data)
@@ -175,11 +175,22 @@ async def restore(cls: type[A], checkpoint: Checkpoint, thread: Thread | None) -
         raise _failed(
             "restore", "invalid_return", f"expected an agent, got {type(agent).__name__}", value=agent
         ) from error
+    _check_same(cls, agent, data["id"])
     if thread is not None:
         give(agent, "thread", thread)
     if data.get("schedule"):
         give(agent, "schedule", normalise_schedule(data["schedule"]))
     return agent  # type: ignore[no-any-return]
+
+
+def _check_same(cls: type[AgentLike], agent: AgentLike, id: Any) -> None:
+    # The next hibernate would put that other agent into this one's row, which then thaws for nobody, or as two.
+    if agent.id is not id and codec.canonical(agent.id, path="id") != codec.canonical(id, path="id"):
+        words = f"expected the agent {shown(id)}, got {shown(agent.id)}"
+        raise _failed("restore", "another_id", words, expected=id, got=agent.id)
+    if agent.agent_type not in (cls.agent_type, *getattr(cls, "aliases", ())):
+        words = f"expected an agent of the type {cls.agent_type!r}, got one of {shown(agent.agent_type)}"
+        raise _failed("restore", "another_type", words, expected=cls.agent_type, got=agent.agent_type)
 
 
 def give(agent: AgentLike, name: str, value: object) -> None:

@@ -12,15 +12,16 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
+from jido_tortoise import checks
 from jido_tortoise.agents.agent import AgentLike
 from jido_tortoise.agents.callbacks import check_class
 from jido_tortoise.agents.fleet import Fleet, OnBackgroundError
 from jido_tortoise.agents.home import Home, check_scope
 from jido_tortoise.agents.keys import check_partition
 from jido_tortoise.agents.live import Live, Visit
-from jido_tortoise.agents.persist import Journal
+from jido_tortoise.agents.persist import Journal, check_journal
 from jido_tortoise.agents.resolve import StorageLike, resolve_storage
 from jido_tortoise.agents.storage import Storage
 from jido_tortoise.database import to_the_end
@@ -74,9 +75,9 @@ class AgentManager(Generic[A]):
     ) -> None:
         check_class(cls)
         within = _checked_partition(partition, storage)
-        self._home: Home[A] = Home(resolve_storage(storage), cls, within, check_scope(scope), journal)
-        self._fleet = Fleet(self._home, _checked_timeout(idle_timeout), on_background_error)
-        self._checkpoint_on_exit = checkpoint_on_exit
+        self._home: Home[A] = Home(resolve_storage(storage), cls, within, check_scope(scope), check_journal(journal))
+        self._fleet = Fleet(self._home, _checked_timeout(idle_timeout), _checked_hook(on_background_error))
+        self._checkpoint_on_exit = checks.truth(checkpoint_on_exit, "checkpoint_on_exit")
 
     @property
     def storage(self) -> Storage:
@@ -298,11 +299,15 @@ def _owner(given: Hashable) -> Hashable:
 
 
 def _checked_timeout(seconds: Any) -> float | None:
-    if seconds is None:
+    if seconds is None or seconds == math.inf:
         return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
-        raise InvalidInputError.at("idle_timeout", "seconds, or None for never", seconds)
-    return None if seconds == 0 or math.isinf(seconds) else float(seconds)
+    return checks.seconds(seconds, "idle_timeout", zero=True) or None
+
+
+def _checked_hook(hook: Any) -> OnBackgroundError | None:
+    if hook is not None and not callable(hook):
+        raise InvalidInputError.at("on_background_error", "a function of id and error, or None", hook)
+    return cast(OnBackgroundError | None, hook)
 
 
 def _checked_partition(given: str | None, storage: StorageLike) -> str | None:

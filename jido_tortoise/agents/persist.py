@@ -7,7 +7,7 @@ together or not at all; nobody's write is lost without a ConflictError or a `for
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from jido_tortoise import telemetry
 from jido_tortoise.agents import callbacks
@@ -253,10 +253,9 @@ async def thaw(
         MissingThreadError: The checkpoint points at a journal that is gone.
         ThreadMismatchError: The journal is behind the checkpoint, or, under "exact", ahead of it.
         CorruptRowError: What is stored is malformed (`invalid_checkpoint`, `invalid_term`, ...).
-        CallbackError: The class's `restore` raised or returned no agent (`restore_callback_failed`).
+        CallbackError: The class's `restore` raised, or returned no agent or another one (`restore_callback_failed`).
     """
-    if journal not in _POLICIES:
-        raise InvalidInputError.at("journal", f"one of {', '.join(_POLICIES)}", journal)
+    check_journal(journal)
     callbacks.check_class(cls)
     backing = Backing.of(storage)
     with telemetry.operation("thaw", agent_type=cls.agent_type, agent_id=id) as span:
@@ -265,6 +264,13 @@ async def thaw(
         _remember(agent, Stored.thawed(backing.storage, at, checkpoint, thread, pinned=journal == "pinned"))
         span.set(version=checkpoint.version, rev=thread.rev if thread is not None else None)
     return agent
+
+
+def check_journal(policy: Any) -> Journal:
+    """Answer the policy when it is one of those that `thaw` knows."""
+    if policy not in _POLICIES:
+        raise InvalidInputError.at("journal", f"one of {', '.join(_POLICIES)}", policy)
+    return cast(Journal, policy)
 
 
 def _keys_of(cls: type[AgentLike], id: Any, partition: str | None, key: Any) -> list[Any]:

@@ -61,7 +61,7 @@ class TortoiseStorage:
     capabilities: frozenset[Capability] = _CAPABILITIES
 
     def __init__(self, connection: str | None = None, schema: str | None = None, timeout: float | None = None) -> None:
-        self.connection = connection
+        self.connection = None if connection is None else checks.text(connection, "connection")
         self.schema = None if schema is None else checks.text(schema, "schema")
         self.timeout = check_timeout(timeout)
 

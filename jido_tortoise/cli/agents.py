@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from jido_tortoise.agents.storage import CheckpointInfo
     from jido_tortoise.cli.stored import StoredAgent
 
-_PAGE = 500
-
 
 def add_to(commands: Any) -> None:
     """Add the commands of this group."""
@@ -157,7 +155,7 @@ def _row(item: CheckpointInfo) -> list[Any]:
 async def _show(given: argparse.Namespace, storage: Any) -> int:
     from jido_tortoise.cli import stored
 
-    agent = await stored.find(storage, stored.key_of(given.name, given.partition))
+    agent = await stored.find(storage, await stored.named(storage, given.name, given.partition))
     entries = await stored.last_entries(storage, agent, given.entries)
     if given.json:
         output.print_json({**agent.as_json(), "entries": entries})
@@ -167,7 +165,7 @@ async def _show(given: argparse.Namespace, storage: Any) -> int:
 
 
 def _print_agent(agent: StoredAgent, entries: list[dict[str, Any]]) -> None:
-    print(output.clean(f"{agent.key!r}, written {output.times(agent.version)}"))
+    print(output.clean(f"{agent.shown_key}, written {output.times(agent.version)}"))
     data = agent.data if isinstance(agent.data, dict) else {"data": agent.data}
     width = max(map(len, data), default=0)
     for name, value in data.items():
@@ -232,15 +230,7 @@ async def _keys(given: argparse.Namespace, storage: Any) -> AsyncIterator[Any]:
     from jido_tortoise.cli import stored
 
     if given.name:
-        yield stored.key_of(given.name, given.partition)
+        yield await stored.named(storage, given.name, given.partition)
         return
-    after: str | None = None
-    while True:
-        page = await storage.list_checkpoints(
-            agent_type=given.type, partition=given.partition, limit=_PAGE, after=after
-        )
-        for item in page.items:
-            yield item.key
-        after = page.next
-        if after is None:
-            return
+    async for item in stored.listed(storage, given.type, given.partition):
+        yield item.key

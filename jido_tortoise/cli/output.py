@@ -108,7 +108,7 @@ def _write(headers: Sequence[str], rows: list[list[str]], right: list[bool]) -> 
 
 @contextmanager
 def target(path: Path | None) -> Iterator[TextIO]:
-    """Open a new file for the block, or give stdout when there is no path.
+    """Open a new file for the block, or give stdout when there is no path; a block that fails leaves no file.
 
     Raises:
         InvalidInputError: It is there already, or cannot be made.
@@ -118,7 +118,11 @@ def target(path: Path | None) -> Iterator[TextIO]:
         return
     try:
         with path.open("x", encoding="utf-8") as file:
-            yield file
+            try:
+                yield file
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise InvalidInputError.at("--output", "a file that is not there yet", said(f"{path}: {error}")) from error
 

@@ -368,8 +368,9 @@ def _print_usage(found: list[UsageRow], by: list[str]) -> None:
     numbers = ("runs", "input", "output", "tokens", "cost")
     most = max((row.total_tokens for row in found), default=0) or 1
     rows = [[*(getattr(row, name) for name in by), *_sums([row]), output.bar(row.total_tokens / most)] for row in found]
-    total = ["total", *[None] * (len(by) - 1)][: len(by)]
-    output.print_table((*by, *numbers, ""), [*rows, [*total, *_sums(found), None]], numbers=numbers)
+    total = [*["total", *[None] * (len(by) - 1)][: len(by)], *_sums(found), None]
+    # Told apart by nothing, the only row is the sum already.
+    output.print_table((*by, *numbers, ""), [*rows, total] if by or not rows else rows, numbers=numbers)
     unmapped = sum(row.unmapped_runs for row in found)
     if unmapped:
         output.say(f"runs without a cost and without a price, which is not in the sums: {unmapped:,}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,13 @@ from jido_tortoise.agents import callbacks, keys
 from jido_tortoise.agents.agent import Agent, find_agent_type
 from jido_tortoise.agents.models import JidoCheckpoint
 from jido_tortoise.agents.statements import THREADS
+from jido_tortoise.agents.storage import CheckpointInfo
 from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise.database import Db, resolve
 from jido_tortoise.errors import ConfigError, CorruptRowError, InvalidInputError, NotFoundError, said
+
+#: How many checkpoints a walk reads at once.
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,11 @@ class StoredAgent:
         """The journal that it points at."""
         pointer = keys.pointer_of(self.data)
         return None if pointer is None else pointer[0]
+
+    @property
+    def shown_key(self) -> str:
+        """Its key for people."""
+        return self.key.text if type(self.key) is keys.Unreadable else repr(self.key)
 
     def as_json(self) -> dict[str, Any]:
         """Answer it for `json.dumps`."""
@@ -55,6 +65,60 @@ def key_of(name: Sequence[str], partition: str | None) -> Any:
         return codec.loads(name[0])
     except CorruptRowError:
         return name[0]
+
+
+async def named(storage: TortoiseStorage, name: Sequence[str], partition: str | None) -> Any:
+    """Answer the key that is meant, as `key_of` does; what cannot be read here is found by what a list shows of it.
+
+    Raises:
+        NotFoundError: The id cannot be read, and none is listed with it.
+    """
+    key, why = None, None
+    try:
+        key = key_of(name, partition)
+        if await storage.read_raw_checkpoint(key) is not None:
+            return key
+    except CorruptRowError as error:  # an id of a class that is not imported here
+        why = error
+    async for item in listed(storage, name[0] if len(name) == 2 else None, partition or "" if len(name) == 2 else None):
+        if _is_shown_as(item, name[-1], by_key=len(name) == 1):
+            return item.key
+    if why is None:
+        return key  # `find` says what that means
+    raise NotFoundError(f"no checkpoint is listed as {' '.join(name)}: {why}", key=tuple(name)) from why
+
+
+def _is_shown_as(item: CheckpointInfo, word: str, *, by_key: bool) -> bool:
+    if by_key:
+        return type(item.key) is keys.Unreadable and _same_json(item.key.text, word)
+    if type(item.agent_id) is keys.Unreadable:
+        return _same_json(item.agent_id.text.removeprefix("="), word.removeprefix("="))
+    return type(item.key) is keys.Unreadable and item.agent_id is not None and keys.id_text(item.agent_id) == word
+
+
+def _same_json(one: str, other: str) -> bool:
+    try:
+        return one == other or _sorted(one) == _sorted(other)
+    except CorruptRowError:
+        return False
+
+
+def _sorted(text: str) -> str:
+    return json.dumps(codec.loads_raw(text), sort_keys=True)
+
+
+async def listed(
+    storage: TortoiseStorage, agent_type: str | None, partition: str | None
+) -> AsyncIterator[CheckpointInfo]:
+    """Walk all checkpoints of a type and partition, page by page."""
+    after: str | None = None
+    while True:
+        page = await storage.list_checkpoints(agent_type=agent_type, partition=partition, limit=_PAGE, after=after)
+        for item in page.items:
+            yield item
+        after = page.next
+        if after is None:
+            return
 
 
 async def find(storage: TortoiseStorage, key: Any) -> StoredAgent:

@@ -104,6 +104,7 @@ class ArtifactRegistry:
             InvalidInputError: The content is none, or there is no store to take it.
             UnstorableError: The metadata holds what cannot be stored.
         """
+        checks.flag(overwrite, "overwrite")
         made = Artifact(
             key=key,
             byte_size=0,

@@ -31,7 +31,7 @@ def check(continuation: object, options: Any) -> None:
     Raises:
         InvalidInputError: `path` says what is none.
     """
-    if continuation is True or continuation not in (False, "auto", "replay", "native"):
+    if continuation is not False and continuation not in ("auto", "replay", "native"):
         raise InvalidInputError.at("continuation", "False, 'auto', 'replay' or 'native'", continuation)
     if not isinstance(options, Mapping) or not _OPTIONS.issuperset(options):
         raise InvalidInputError.at("continuation_opts", f"a dict of some of {', '.join(sorted(_OPTIONS))}", options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -208,7 +209,7 @@ class Artifact:
     key: str
     #: Of the content, in bytes.
     byte_size: int
-    #: Of the content, as 64 hexadecimal digits.
+    #: Of the content, as 64 hexadecimal digits, small ones.
     checksum_sha256: str
     #: The kind of store that has the content, such as "file" or "s3".
     storage_backend: str
@@ -225,6 +226,7 @@ class Artifact:
     def __post_init__(self) -> None:
         required = ("key", "storage_backend", "id", "checksum_sha256")
         _texts(self, "artifact", required, ("session_id", "run_id", "content_type"))
+        _digest(self.checksum_sha256)
         _reference(self.storage_ref)
         checks.whole(self.byte_size, "artifact.byte_size", error=InvalidRecordError)
         _maps(self, "artifact", ("metadata",))
@@ -300,6 +302,12 @@ def _reference(value: Any) -> None:
     # Of any length: a path may be longer than our names are.
     if not isinstance(value, str) or not value or not is_clean(value):
         raise InvalidRecordError.at("artifact.storage_ref", "a text without NUL and lone surrogates, not empty", value)
+
+
+def _digest(value: str) -> None:
+    # As hashlib writes it, with which it is compared.
+    if not re.fullmatch("[0-9a-f]{64}", value):
+        raise InvalidRecordError.at("artifact.checksum_sha256", "64 hexadecimal digits, 0-9 and a-f", value)
 
 
 def _is_number(value: object) -> bool:

@@ -127,6 +127,15 @@ def word_of(value: Any, known: Collection[str], path: str) -> str:
     return str.__str__(value)
 
 
+def flag_of(value: Any, path: str) -> bool:
+    """Check an option that is wished or not.
+
+    Raises:
+        InvalidInputError: `validation_error`.
+    """
+    return _checked(checks.flag, value, path)  # type: ignore[no-any-return]
+
+
 def _texts(value: Any, name: str) -> tuple[str, ...] | None:
     return _checked(port.texts, value, name)  # type: ignore[no-any-return]
 

@@ -61,9 +61,9 @@ class Maintenance:
             on_step: Called with each step as it is done, or would be.
 
         Raises:
-            InvalidInputError: What was given is no policy.
+            InvalidInputError: What was given is no policy, or neither a dry run nor none.
         """
-        started, one = seams.monotonic(), self._pass(policy, dry_run, on_step)
+        started, one = seams.monotonic(), self._pass(policy, checks.flag(dry_run, "dry_run"), on_step)
         with telemetry.operation("recording_maintenance", dry_run=dry_run) as span:
             await self._store.connected()
             for step in (one.soft_delete, one.hard_delete, one.prune_sessions, one.prune_total, one.clean):
@@ -115,6 +115,7 @@ class Maintenance:
             stuck_after: Seconds after its start from which a running run without a lease is taken for stuck.
         """
         with telemetry.operation("recording_health_check") as span:
+            checks.flag(contents, "contents")
             db = await self._store.connected()
             issues = await health.check(db, self._artifacts, contents, checks.seconds(stuck_after, "stuck_after"))
             span.set(issues=len(issues))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from jido_tortoise import checks, seams, telemetry
 from jido_tortoise.database import to_the_end
@@ -74,7 +74,20 @@ class _Plan:
             checks.seconds(self.time_limit, "time_limit")
 
 
-#: Of `run_once`, which has what is given as an argument of its own.
+class _Wished(TypedDict, total=False):
+    """What may be wished of `run_once` beside its own arguments, as type checkers see it: `_Plan` without `given`."""
+
+    event_callback: EventCallback | None
+    continuation: Continuation
+    continuation_opts: Mapping[str, Any]
+    options: Mapping[str, Any] | None
+    policies: Iterable[Policy]
+    required_capabilities: Iterable[str]
+    optional_capabilities: Iterable[str]
+    correlation_id: str | None
+    time_limit: float | None
+
+
 _WISHES = _Plan.__dataclass_fields__.keys() - {"given"}
 
 
@@ -176,10 +189,8 @@ class SessionManager:
         fields: dict[str, Any] = {} if session_id is None else {"id": session_id}
         session = Session(
             agent_id=agent_id if agent_id is not None else name or "",
-            metadata=maker.map(
-                {**checks.string_map(metadata or {}, "session.metadata"), **({"provider": name} if name else {})}
-            ),
-            context=maker.map(context or {}),
+            metadata=maker.map({**_map(metadata, "session.metadata"), **({"provider": name} if name else {})}),
+            context=maker.map(_map(context, "session.context")),
             tags=tags,
             parent_session_id=parent_session_id,
             **fields,
@@ -209,9 +220,14 @@ class SessionManager:
         Args:
             session_id: The session.
             error: What went wrong: its code, message and what the provider said of it are recorded.
+
+        Raises:
+            InvalidInputError: It is neither an error nor a text.
         """
         if isinstance(error, str):
             return await self._change(session_id, "failed", "session_failed", {"error_message": error})
+        if not isinstance(error, BaseException):
+            raise InvalidInputError.at("error", "an error, or a text", error)
         return await self._change(session_id, "failed", "session_failed", failure(error, self._settings.redactor))
 
     async def cancel_session(self, session_id: str, *, reason: str | None = None) -> Session:
@@ -328,7 +344,9 @@ class SessionManager:
         """
         continuing.said_now(given)
         fields: dict[str, Any] = {} if run_id is None else {"id": run_id}
-        run = self._new_run(session_id, given, metadata=self._maker(session_id).map(metadata or {}), **fields)
+        run = self._new_run(
+            session_id, given, metadata=self._maker(session_id).map(_map(metadata, "run.metadata")), **fields
+        )
         with telemetry.operation("recording_start_run", session_id=session_id, run_id=run.id):
             _check_active(await self.store.get_session(session_id))
             return await self.store.save_run(run)
@@ -374,8 +392,9 @@ class SessionManager:
             time_limit: Seconds that it may take.
 
         Raises:
-            InvalidTransitionError: The run is not pending, or its session not active.
-            ConflictError: The session has a running run already.
+            InvalidTransitionError: The run has ended, or its session is not active.
+            ConflictError: `run_active`: the run is running; when its process is gone, `recover_runs` ends it.
+                `already_running`: the session has a running run already.
             RunStoppedError: It was cancelled, or has broken a policy.
             ProviderError: The provider failed. What else it raises is passed on.
         """
@@ -452,7 +471,9 @@ class SessionManager:
         Raises:
             NotFoundError: `run_not_found`.
             InvalidTransitionError: It has ended already.
+            InvalidInputError: The reason is no text.
         """
+        _reason(reason)
         execution = self._running.get(run_id)
         if execution is not None:
             execution.stop(
@@ -503,7 +524,7 @@ class SessionManager:
         self, session_id: str, event_type: str, data: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> Event:
         """Record an event of the host's own, checked and without secrets like any other."""
-        return (await self.record_all(session_id, [Said(event_type, data or {})], run_id=run_id))[-1]
+        return (await self.record_all(session_id, [Said(event_type, {} if data is None else data)], run_id=run_id))[-1]
 
     async def record_all(self, session_id: str, said: Iterable[Said], *, run_id: str | None = None) -> Sequence[Event]:
         """Record events of the host's own, all or none.
@@ -531,7 +552,7 @@ class SessionManager:
         metadata: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
         tags: Sequence[str] = (),
-        **wishes: Any,
+        **wishes: Unpack[_Wished],
     ) -> RunResult:
         """Make a session with one run, execute it, and end both; what cannot be asked is refused before.
 
@@ -665,7 +686,13 @@ def _sent(message: Message) -> Said:
 
 
 def _reason(reason: str | None) -> dict[str, Any]:
+    if reason is not None and not isinstance(reason, str):
+        raise InvalidInputError.at("reason", "a text, or None", reason)
     return {} if reason is None else {"reason": reason}
+
+
+def _map(given: Mapping[str, Any] | None, path: str) -> Mapping[str, Any]:
+    return {} if given is None else checks.string_map(given, path)
 
 
 def _check_active(session: Session) -> None:

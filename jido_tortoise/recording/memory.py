@@ -62,6 +62,7 @@ class InMemorySessionStore:
     async def save_session(self, session: Session, *, once: bool = False) -> Session:
         """Store a session, and answer it with the revision that it has now."""
         port.value_of(session, Session, "session")
+        port.check_flags(once=once)
         with _all_or_nothing() as undo:
             return self._save(SESSION, session, once, undo)
 
@@ -100,6 +101,7 @@ class InMemorySessionStore:
     async def save_run(self, run: Run, *, concurrent: bool = False, once: bool = False) -> Run:
         """Store a run, and answer it with the revision that it has now."""
         port.value_of(run, Run, "run")
+        port.check_flags(once=once, concurrent=concurrent)
         with _all_or_nothing() as undo:
             return self._save_run(run, concurrent, once, undo)
 
@@ -169,6 +171,7 @@ class InMemorySessionStore:
     ) -> Flushed:
         """Store a session, a run of it and events of it: all of it, or nothing."""
         given = port.check_flush(session, run, events)
+        port.check_flags(once=once, concurrent=concurrent)
         with _all_or_nothing() as undo:
             saved = self._save(SESSION, session, once, undo)
             saved_run = None if run is None else self._save_run(run, concurrent, once, undo)

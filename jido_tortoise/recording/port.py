@@ -218,6 +218,16 @@ def milliseconds(value: Any, path: str) -> float | None:
     return found / 1000
 
 
+def check_flags(**flags: object) -> None:
+    """Refuse options of a store that are neither True nor False.
+
+    Raises:
+        InvalidInputError: `path` is the name of the first one.
+    """
+    for name, value in flags.items():
+        checks.flag(value, name)
+
+
 def check_flush(session: Any, run: Any, events: Any) -> list[Event]:
     """Answer the events of a flush when all of it is of one session.
 

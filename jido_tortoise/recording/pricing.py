@@ -58,7 +58,7 @@ class Pricing:
     """
 
     def __init__(self, table: Mapping[str, Any], *, prefixes: bool | str = True) -> None:
-        if prefixes not in (True, False, "dated"):
+        if not isinstance(prefixes, bool) and prefixes != "dated":
             raise InvalidInputError.at("prefixes", "True, False or 'dated'", prefixes)
         self._prefixes = prefixes
         self._defaults: dict[str, Rates] = {}

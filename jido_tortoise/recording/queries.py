@@ -14,7 +14,7 @@ from jido_tortoise.journal.run import run
 from jido_tortoise.recording import query_statements, rows, usage_sums
 from jido_tortoise.recording.entities import Event, Run, Session
 from jido_tortoise.recording.exporting import SessionExport
-from jido_tortoise.recording.filters import Filters, limit_of, word_of
+from jido_tortoise.recording.filters import Filters, flag_of, limit_of, word_of
 from jido_tortoise.recording.port import OnCorrupt, OneOrMany
 from jido_tortoise.recording.pricing import LIST_PRICES, Pricing
 from jido_tortoise.recording.query_results import (
@@ -63,7 +63,7 @@ class QueryAPI:
         *,
         raw: bool = False,
     ) -> None:
-        self._store, self.raw = SessionStore(connection, schema, timeout), raw
+        self._store, self.raw = SessionStore(connection, schema, timeout), flag_of(raw, "raw")
 
     def __repr__(self) -> str:
         store = self._store
@@ -113,7 +113,7 @@ class QueryAPI:
             CorruptRowError: A row is malformed, and no `on_corrupt` was given.
         """
         filters = Filters().texts("agent_id", agent_id).texts("status", status, SESSION_STATUSES)
-        filters.texts("provider", provider).tags(tags).flag("live", not include_deleted)
+        filters.texts("provider", provider).tags(tags).flag("live", not flag_of(include_deleted, "include_deleted"))
         filters.moments(created_after=created_after, created_before=created_before)
         asked = _Asked(SESSIONS, filters, order_by, limit, cursor, "sessions", with_total=with_total)
         with telemetry.operation("recording_search_sessions") as span:
@@ -348,7 +348,8 @@ class QueryAPI:
         Raises:
             NotFoundError: `session_not_found`; when it is awaited or iterated.
         """
-        return SessionExport(self._store, checks.text(session_id, "session_id"), bool(include_artifacts))
+        with_artifacts = flag_of(include_artifacts, "include_artifacts")
+        return SessionExport(self._store, checks.text(session_id, "session_id"), with_artifacts)
 
 
 # -- filters ------------------------------------------------------------------------------------------------------
@@ -390,7 +391,7 @@ class _Asked:
         *,
         with_total: bool = False,
     ) -> None:
-        self.of, self.filters, self.with_total = of, filters, bool(with_total)
+        self.of, self.filters, self.with_total = of, filters, flag_of(with_total, "with_total")
         self.order_by, self.limit = word_of(order_by, of.orders, "order_by"), limit_of(limit)
         self.bound = [what, self.order_by, filters.bound, self.with_total]
         self.place = None if cursor is None else self._place(cursor)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jido_tortoise import checks
 from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.recording.secrets import DEFAULT_PATTERNS, Pattern, find
 
@@ -87,6 +88,14 @@ class Redactor:
         max_depth: int | None = 10,
         scan_metadata: bool = False,
     ) -> None:
+        flags = {
+            "defaults": defaults,
+            "categorised": categorised,
+            "deep_scan": deep_scan,
+            "scan_metadata": scan_metadata,
+        }
+        for name, flag in flags.items():
+            checks.flag(flag, name)
         own = tuple(_pattern(pattern, f"patterns[{at}]") for at, pattern in enumerate(patterns))
         self.patterns = (*DEFAULT_PATTERNS, *own) if defaults else own
         self._replacement = None if categorised else replacement

@@ -59,6 +59,8 @@ class RetentionPolicy:
         for name, known in (("exempt_statuses", SESSION_STATUSES), ("prune_event_types_first", EVENT_TYPES)):
             object.__setattr__(self, name, _texts(getattr(self, name), f"policy.{name}", known))
         object.__setattr__(self, "exempt_tags", _texts(self.exempt_tags, "policy.exempt_tags"))
+        if not isinstance(self.archive_before_prune, bool):
+            raise _refusal("policy.archive_before_prune", "True or False", self.archive_before_prune)
         if self.archive_before_prune and not isinstance(self.archive_store, ArtifactStore):
             expected = "a store of artifacts, such as FileArtifactStore, since archive_before_prune is set"
             raise _refusal("policy.archive_store", expected, self.archive_store)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from jido_tortoise import times
 from jido_tortoise.database import Db, all_rows, in_thread, transaction
 from jido_tortoise.driver_errors import ConstraintError
-from jido_tortoise.errors import ConflictError
+from jido_tortoise.errors import AlreadyExistsError, ConflictError, NotFoundError
 from jido_tortoise.journal.statements import Statement
 from jido_tortoise.recording import reading, rows, statements
 from jido_tortoise.recording.entities import Run, Session
@@ -27,6 +27,18 @@ _LOOKS = 4
 
 async def save(db: Db, kind: Kind, value: V, once: bool = False) -> V:
     """Store a session or run over the revision that it was read at, and answer it with the one that it has now."""
+    try:
+        return await _saved(db, kind, value, once)
+    except (AlreadyExistsError, NotFoundError) as error:
+        # Whatever else is wrong with a run, that its session is not there is said first, as in memory.
+        if kind is RUN and error.reason != "session_not_found":
+            get, session_id = statements.get(SESSION, db.schema, db.dialect), getattr(value, "session_id", None)
+            if not await reading.all_of(db, get, {"id": session_id}):
+                raise rows.missing("session", session_id) from error
+        raise
+
+
+async def _saved(db: Db, kind: Kind, value: V, once: bool) -> V:
     row = rows.encode_value(kind, value, db.dialect)
     for _ in range(_LOOKS):
         revision = await _write(db, kind, row)

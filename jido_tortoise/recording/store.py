@@ -56,7 +56,7 @@ class SessionStore:
         self.connection = None if connection is None else checks.text(connection, "connection")
         self.schema = None if schema is None else checks.text(schema, "schema")
         self.timeout = timeout
-        self.notify = notify
+        self.notify = checks.flag(notify, "notify")
 
     def __repr__(self) -> str:
         named = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("connection", "schema", "timeout", "notify"))
@@ -92,6 +92,7 @@ class SessionStore:
             UnstorableError: It holds what cannot be stored; `path` says where.
         """
         port.value_of(session, Session, "session")
+        port.check_flags(once=once)
         with telemetry.operation("recording_save_session", session_id=session.id) as span:
             db = await self.connected()
             saved = await saving.save(db, SESSION, session, once)
@@ -171,6 +172,7 @@ class SessionStore:
             UnstorableError: It holds what cannot be stored; `path` says where.
         """
         port.value_of(run, Run, "run")
+        port.check_flags(once=once, concurrent=concurrent)
         with telemetry.operation("recording_save_run", session_id=run.session_id, run_id=run.id) as span:
             db = await self.connected()
             saved = await saving.save_run(db, run, concurrent, once)
@@ -327,6 +329,7 @@ class SessionStore:
             JidoError: What `save_session`, `save_run` and `append_events` raise.
         """
         given = port.check_flush(session, run, events)
+        port.check_flags(once=once, concurrent=concurrent)
         with telemetry.operation("recording_flush", session_id=session.id, count=len(given)):
             db = await self.connected()
             wanted = rows.encode_events(given, db.dialect)

@@ -20,8 +20,8 @@ import pytest
 
 import jido_tortoise as jt
 from jido_tortoise import doctor, seams
-from jido_tortoise.cli import agents as agents_commands
 from jido_tortoise.cli import output, program
+from jido_tortoise.cli import stored as stored_agents
 from jido_tortoise.doctor import SQLITE_PARAMETERS
 from jido_tortoise.schema.families import FAMILIES
 from jido_tortoise_testing.postgres import fresh_database, run_sql
@@ -658,7 +658,7 @@ def test_export_writes_all_that_is_stored(
     stored: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line for each checkpoint with one for each of its entries behind it, page after page."""
-    monkeypatch.setattr(agents_commands, "_PAGE", 2)
+    monkeypatch.setattr(stored_agents, "_PAGE", 2)
     code, _, errors = run("agents", "export", "--db", stored, "-o", tmp_path / "all.jsonl")
     assert (code, errors) == (0, "checkpoints: 4, entries: 36\n")
     lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text("utf-8").splitlines()]
@@ -684,6 +684,29 @@ def test_malformed_checkpoints_keep_nobody_from_the_others(sqlite_url: str, run:
     assert "skipped: checkpoint ('cli-buyer', 7): data: not JSON" in errors
     assert errors.endswith("checkpoints: 3, entries: 24, skipped: 1\n")
     assert "checkpoint ('cli-buyer', 7): data" in run("agents", "show", "cli-buyer", "=7", "--db", sqlite_url)[2]
+
+
+def test_what_cannot_be_read_here_is_found_as_it_is_listed(url: str, run: Any, run_json: Any) -> None:
+    """An id of a class that this process lacks, and a key that is none: by the words of the list, and by its JSON."""
+    asyncio.run(_store(url))
+    forget = "UPDATE jido_checkpoints SET key = '{}', agent_id = {} WHERE agent_id = '=7'"
+    id = '{"$jido:enum":["cli.forgotten","ONE"]}'
+    execute(url, forget.format(f'{{"$jido:tuple":["cli-buyer",{id}]}}', f"'={id}'"))
+    update = "UPDATE jido_checkpoints SET key = '{\"$jido:tuple\":7}'"
+    execute(url, f"{update} WHERE agent_id = 'user-1' AND partition IS NULL")
+    for one in run_json("agents", "list", "--db", url)["agents"]:
+        if one["id"] is None or one["partition"] is not None:
+            continue
+        by_key, by_id = [json.dumps(one["key"])], [one["type"], str(one["id"])]
+        for name in (by_key, by_id):
+            shown = run_json("agents", "show", *name, "--db", url)
+            lines = run("agents", "export", *name, "--db", url)[1].splitlines()
+            assert (shown["data"]["thread"]["id"], len(lines)) == (one["thread"], 13)
+            assert shown["key"] == json.loads(lines[0])["key"]
+    assert "$jido:enum" in run("agents", "show", "cli-buyer", f"={id}", "--db", url)[1].splitlines()[0]
+    for name in (["cli-buyer", "=" + id.replace("ONE", "TWO")], [id], ["cli-seller", f"={id}"], ["["]):
+        assert run("agents", "show", *name, "--db", url)[0] == 1
+    assert run("agents", "show", "cli-buyer", f"={id}", "--partition", "acme", "--db", url)[0] == 1
 
 
 def test_a_row_that_cannot_be_read_is_shown_as_it_is(sqlite_url: str, run: Any, run_json: Any) -> None:

@@ -208,6 +208,25 @@ def test_export_and_import(run: Run, url: str, tmp_path: Path) -> None:
     assert not (tmp_path / "new.db").exists()
 
 
+def test_an_export_that_fails_leaves_no_file(run: Run, url: str, tmp_path: Path) -> None:
+    """The lines of the sessions before the one that is not there go with it, and a file that was there stays."""
+    file = tmp_path / "sessions.jsonl"
+    assert run("export", "s1", "nobody", "-o", file, "--db", url)[0] == 1
+    assert [*tmp_path.glob("*.jsonl*")] == []
+    file.write_text("mine")
+    assert run("export", "s1", "nobody", "-o", file, "--db", url)[0] == 2
+    assert file.read_text() == "mine"
+
+
+def test_usage_of_all_together(run: Run, url: str) -> None:
+    """Told apart by nothing it is one row, which is the sum already; without a run it is nothing."""
+    _, out, _ = run("usage", "--by", "", "--db", url)
+    (_, row) = out.splitlines()
+    assert row.split()[:5] == ["6", "1,001,117", "563", "1,001,680", "$0.2500"]
+    _, out, _ = run("usage", "--by", "", "--until", "2026-01-01T00:00:00Z", "--db", url)
+    assert out.splitlines()[1].split() == ["0", "0", "0", "0", "$0.0000"]
+
+
 def test_usage(run: Run, url: str, tmp_path: Path) -> None:
     """Tokens and cost in order, with bars, a sum, and a word on what has no price."""
     code, out, err = run("usage", "--by", "provider", "--db", url)

@@ -93,6 +93,7 @@ async def test_what_cannot_be_stored_leaves_nothing(recording_db: Database, file
         (InvalidInputError, {"content": [b"x", "text"]}),
         (InvalidInputError, {"content": 3}),
         (InvalidInputError, {"content": b"x", "key": "k" * 300}),
+        (InvalidInputError, {"content": b"x", "overwrite": "no"}),
         (UnstorableError, {"content": b"x", "metadata": {"a": object()}}),
         (ZeroDivisionError, {"content": parts(3, fails=True)}),
     ]

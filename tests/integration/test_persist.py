@@ -440,6 +440,8 @@ class Lenient(Agent, agent_type="lenient"):  # type: ignore[type-arg]
             raise RuntimeError("restore boom")
         if data["state"].get("nonsense"):
             return {"no": "agent"}
+        if another := data["state"].get("another"):
+            return Bare(data["id"]) if another == "type" else cls(another)
         agent = cls(data["id"], data["state"])
         agent.state["restored_by"] = "custom"
         return agent
@@ -463,6 +465,17 @@ async def test_P14_restore_fails(storage: Any, how: str) -> None:
         await thaw(storage, Lenient, "a")
     assert caught.value.reason == "restore_callback_failed"
     assert (await raw(storage, ("lenient", "a")))["state"] == {how: True}
+
+
+@pytest.mark.parametrize(("id", "another"), [("a", "type"), ("a", "b"), (1, True), (1, "1")])
+async def test_restore_answers_the_agent_that_was_asked_for(storage: Any, id: Any, another: Any) -> None:
+    """One of another type or id would be stored in its place by the next hibernate; it is refused by name."""
+    await hibernate(storage, Lenient(id, {"another": another}))
+    with pytest.raises(CallbackError, match="expected") as caught:
+        await thaw(storage, Lenient, id)
+    assert caught.value.reason == "restore_callback_failed"
+    assert caught.value.facts["kind"] == ("another_type" if another == "type" else "another_id")
+    assert (await raw(storage, ("lenient", id)))["id"] == id
 
 
 @pytest.mark.parametrize(

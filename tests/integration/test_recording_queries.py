@@ -215,14 +215,26 @@ async def test_bad_filters_are_refused(query: QueryAPI) -> None:
         (query.search_sessions, {"agent_id": 7}, "agent_id"),
         (query.search_sessions, {"tags": ["a", 7]}, "tags[1]"),
         (query.search_sessions, {"created_after": naive}, "created_after"),
+        *((query.search_sessions, {"include_deleted": wrong}, "include_deleted") for wrong in ("no", 1, None)),
+        (query.search_sessions, {"with_total": "no"}, "with_total"),
         (query.search_runs, {"min_tokens": -1}, "min_tokens"),
         (query.search_events, {"since": "2026-01-01"}, "since"),
         (query.get_usage_summary, {"since": naive}, "started_after"),
         (query.get_usage, {"by": ["hour"]}, "by"),
+        (_export_with, {"query": query, "include_artifacts": "no"}, "include_artifacts"),
+        (_made_raw, {"raw": "no"}, "raw"),
     ]
     for call, given, path in wrong:
         error = await refused(call(**given))
         assert (error.reason, error.path) == ("validation_error", path), given
+
+
+async def _export_with(query: QueryAPI, **options: Any) -> None:
+    await query.export_session("s0", **options)
+
+
+async def _made_raw(**options: Any) -> None:
+    QueryAPI(**options)
 
 
 def searches(query: QueryAPI) -> tuple[Search, Search, Search]:

@@ -298,6 +298,13 @@ async def test_e9_what_a_migration_has_not_made_is_named(recording_db: Database,
     assert await AsmSession.all().count() == 0
 
 
+def test_notify_is_true_or_false() -> None:
+    """It costs every append; nobody has it by `notify="no"`."""
+    for wrong in ("no", 1, None):
+        with pytest.raises(InvalidInputError, match="notify: expected True or False"):
+            SessionStore(notify=wrong)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("backend", ["sqlite-memory"])
 async def test_w29_another_database_is_refused_by_name(recording_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """W29: at once, rather than by an error of the driver somewhere on the way."""

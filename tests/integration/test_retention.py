@@ -53,6 +53,7 @@ def same_counts(report: MaintenanceReport, **counts: int) -> None:
         ({"exempt_statuses": ["activ"]}, "policy.exempt_statuses[0]"),
         ({"exempt_tags": 3}, "policy.exempt_tags"),
         ({"prune_event_types_first": None}, "policy.prune_event_types_first"),
+        ({"archive_before_prune": "no"}, "policy.archive_before_prune"),
         ({"archive_before_prune": True}, "policy.archive_store"),
         ({"archive_before_prune": True, "archive_store": "/tmp/archive"}, "policy.archive_store"),
     ],
@@ -340,6 +341,17 @@ async def test_what_is_no_policy_is_refused(recording_db: Database, call: Callab
     """M2: before the first write."""
     with pytest.raises(InvalidInputError, match="a RetentionPolicy"):
         await call({"batch_size": 0})
+
+
+@pytest.mark.parametrize("wrong", [None, 0, "no"], ids=repr)
+async def test_what_is_no_dry_run_is_refused(recording_db: Database, wrong: Any) -> None:
+    """Nothing is deleted where nobody has said so; and what shall be read of artifacts is said as clearly."""
+    await kept("old")
+    with pytest.raises(InvalidInputError, match="dry_run: expected True or False"):
+        await Maintenance().execute(policy(max_session_age_days=30), dry_run=wrong)
+    assert not (await SessionStore().get_session("old")).is_deleted
+    with pytest.raises(InvalidInputError, match="contents: expected True or False"):
+        await Maintenance().health_check(contents=wrong)
 
 
 async def test_two_passes_at_once(recording_db: Database, tmp_path: Path) -> None:

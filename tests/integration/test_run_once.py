@@ -130,6 +130,15 @@ _BAD: list[tuple[Any, dict[str, Any]]] = [
     ({"messages": [5]}, {}),
     ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, {}),
     ("hi", {"metadata": 5}),
+    *(("hi", {name: wrong}) for name in ("metadata", "context") for wrong in ([], "", 0, False)),
+    *(("hi", {name: wrong}) for name in ("tags", "policies", "required_capabilities") for wrong in (0, False)),
+    *(("hi", {"continuation_opts": wrong}) for wrong in ([], 0, "")),
+    *(("hi", {"options": wrong}) for wrong in ([], 0, "")),
+    ("hi", {"agent_id": ""}),
+    ("hi", {"continuation": 0}),
+    ("hi", {"event_callback": 0}),
+    ("hi", {"correlation_id": ""}),
+    ("hi", {"time_limit": 0}),
     ("hi", {"continuation": True}),
     ("hi", {"continuation_opts": [1]}),
     ("hi", {"continuation": "auto", "continuation_opts": {"limit": "x"}}),
@@ -151,7 +160,7 @@ async def test_bad_input_of_run_once_writes_nothing(recording_db: Database) -> N
     manager = SessionManager()
     with pytest.raises(InvalidInputError):
         await manager.run_once(ScriptedProvider.saying("a"), 7)
-    with pytest.raises(TypeError):
+    with pytest.raises(InvalidInputError, match="wishes: expected some of"):
         await manager.run_once(ScriptedProvider.saying("a"), "hi", colour="red")
     for given, wishes in _BAD:
         with pytest.raises(InvalidInputError):

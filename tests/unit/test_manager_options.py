@@ -10,8 +10,10 @@ from jido_tortoise.agents.agent import Agent
 from jido_tortoise.agents.keys import thread_id_for
 from jido_tortoise.agents.manager import AgentManager
 from jido_tortoise.agents.memory import InMemoryStorage
+from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise.errors import InvalidInputError
 from jido_tortoise.jido import Jido
+from jido_tortoise.schema import apps
 
 
 class Optional(Agent, agent_type="managed_optional"):
@@ -25,6 +27,7 @@ class Optional(Agent, agent_type="managed_optional"):
         ("idle_timeout", float("nan")),
         ("idle_timeout", "900"),
         ("idle_timeout", True),
+        pytest.param("idle_timeout", 10**400, id="idle_timeout-beyond-floats"),
         ("partition", ""),
         ("partition", 7),
         ("scope", ""),
@@ -32,12 +35,38 @@ class Optional(Agent, agent_type="managed_optional"):
         ("scope", "x" * 51),
         ("scope", "é" * 10),
         ("scope", "a\0b"),
+        ("journal", "zz"),
+        ("journal", None),
+        ("journal", ["latest"]),
+        ("checkpoint_on_exit", "no"),
+        ("on_background_error", "log"),
     ],
 )
 def test_bad_options_are_refused(option: str, bad: Any) -> None:
     """The error names the option."""
     with pytest.raises(InvalidInputError, match=option):
         AgentManager(InMemoryStorage(), Optional, **{option: bad})
+
+
+@pytest.mark.parametrize("bad", ["", 7, "a\0b", "x" * 256])
+def test_a_front_door_is_made_with_what_it_can_use(bad: Any) -> None:
+    """Partition, schema, connection and URL are looked at before anything is opened."""
+    config = {"connections": {"default": "sqlite://:memory:"}, "apps": apps()}
+    for path, make in {
+        "partition": lambda: Jido(InMemoryStorage(), partition=bad),
+        "partition ": lambda: Jido(InMemoryStorage()).bind(partition=bad),
+        "partition  ": lambda: Jido.connect("sqlite://:memory:", partition=bad),
+        "partition   ": lambda: Jido.lifespan(config, partition=bad),
+        "schema": lambda: Jido.connect("sqlite://:memory:", schema=bad),
+        "schema ": lambda: Jido.lifespan(config, schema=bad),
+        "upgrade": lambda: Jido.lifespan(config, upgrade=bad),
+        "connection": lambda: TortoiseStorage(bad),
+    }.items():
+        with pytest.raises(InvalidInputError) as caught:
+            make()
+        assert caught.value.path == path.strip()
+    with pytest.raises(InvalidInputError, match="url"):
+        Jido.connect(7)  # type: ignore[arg-type]
 
 
 def test_the_partition_of_a_bound_jido_stands() -> None:

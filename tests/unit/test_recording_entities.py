@@ -68,6 +68,10 @@ _BEYOND = datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))
         (lambda: _artifact(key="x" * 300), "artifact.key"),
         (lambda: _artifact(storage_ref=""), "artifact.storage_ref"),
         (lambda: _artifact(byte_size=-1), "artifact.byte_size"),
+        (lambda: _artifact(checksum_sha256="0" * 63), "artifact.checksum_sha256"),
+        (lambda: _artifact(checksum_sha256="g" * 64), "artifact.checksum_sha256"),
+        (lambda: _artifact(checksum_sha256="0" * 64 + "\n"), "artifact.checksum_sha256"),
+        (lambda: _artifact(checksum_sha256="٣" * 64), "artifact.checksum_sha256"),
     ],
 )
 def test_w13_w14_bad_fields_are_refused_by_their_path(make: Any, path: str) -> None:

@@ -232,3 +232,12 @@ def test_nothing_is_held_without_a_bound() -> None:
     stream: RedactedStream[int] = RedactedStream(Redactor())
     released = [piece for number in range(40) for *_, piece in stream.push("x" * 1000, number)]
     assert len(released) >= 40 - MOST_HELD // 1000 - 1
+
+
+@pytest.mark.parametrize("option", ["defaults", "categorised", "deep_scan", "scan_metadata"])
+def test_an_option_is_true_or_false(option: str) -> None:
+    """Nobody takes `deep_scan="no"` for a scan that is deep, nor `defaults=None` for the default."""
+    for wrong in ("no", 1, None):
+        with pytest.raises(InvalidInputError) as caught:
+            Redactor(**{option: wrong})
+        assert caught.value.path == option

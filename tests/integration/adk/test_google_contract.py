@@ -20,6 +20,7 @@ from google.genai import types
 from tortoise.transactions import in_transaction
 
 from jido_tortoise.adk import TortoiseSessionService
+from jido_tortoise.errors import InvalidInputError
 
 PNG = bytes(range(256))
 
@@ -406,6 +407,15 @@ async def test_partial_events_are_not_stored(shop: Shop) -> None:
     assert await shop.again() == session
     assert (session.events, session.state) == ([], {})
     await shop.service.append_event(Session(app_name="no", user_id="no", id="no"), partial)
+
+
+async def test_what_is_no_object_of_google_adk(shop: Shop) -> None:
+    """A dict, as it comes from JSON, or an id: told what is wanted, and nothing is stored."""
+    session = await shop.make()
+    for given in ((session, said().model_dump()), (session, None), ("s", said())):
+        with pytest.raises(InvalidInputError, match=r"^(session|event): expected google-adk's (Session|Event), got "):
+            await shop.service.append_event(*given)
+    assert (await shop.again()).events == []
 
 
 async def test_the_helpers_are_called_once(shop: Shop) -> None:

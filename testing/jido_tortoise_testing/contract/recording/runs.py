@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
 
 from jido_tortoise.errors import (
     AlreadyExistsError,
     ConflictError,
+    InvalidInputError,
     InvalidRecordError,
     InvalidTransitionError,
     NotFoundError,
@@ -120,12 +124,31 @@ class RunChecks(StoreChecks):
         assert active.id == "r"
 
     async def test_w8_a_run_needs_its_session(self, store: SessionStoreLike) -> None:
-        """A run of a session that is not there is refused, running or not (W8)."""
+        """A run of a session that is not there is refused, running or not, new or of another session before (W8)."""
+        await begun(store, "other")
+        saved = await store.save_run(run_of("other", "there"))
         for status in ("pending", "running"):
-            with refused(NotFoundError, "session_not_found", session_id="s"):
-                await store.save_run(run_of(status=status))
+            taken, moved = run_of(run_id="there", status=status), replace(saved, session_id="s", status=status)
+            for run in (run_of(status=status), taken, moved):
+                with refused(NotFoundError, "session_not_found", session_id="s"):
+                    await store.save_run(run)
+        assert await store.get_run("there") == saved
         with refused(InvalidRecordError, path="run"):
             await store.save_run(None)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("wrong", ["no", 1, None, []], ids=repr)
+    async def test_a_flag_is_a_bool(self, store: SessionStoreLike, wrong: Any) -> None:
+        """What is neither True nor False is refused as `once` and as `concurrent`, and nothing is written."""
+        session = await begun(store)
+        for name in ("once", "concurrent"):
+            flag = {name: wrong}
+            with refused(InvalidInputError, path=name):
+                await store.save_run(run_of(), **flag)
+            with refused(InvalidInputError, path=name):
+                await store.flush(session=session.changed(tags=["t"]), **flag)
+        with refused(InvalidInputError, path="once"):
+            await store.save_session(session.changed(tags=["t"]), once=wrong)
+        assert (await store.get_session("s"), await store.list_runs("s")) == (session, [])
 
     async def test_w5_one_run_at_a_time(self, store: SessionStoreLike) -> None:
         """A second run does not begin while one is running, unless that is allowed; the first goes on (W5)."""

@@ -134,7 +134,7 @@ class SessionChecks(StoreChecks):
             await store.append_event(event())
         with refused(NotFoundError, "session_not_found"):
             await store.save_run(run_of(run_id="new"))
-        with refused(NotFoundError):  # of its session or of itself
+        with refused(NotFoundError, "session_not_found", session_id="s"):
             await store.save_run(run.with_turn())
         with refused(NotFoundError, "session_not_found"):
             await store.save_session(session.with_status("active"))
