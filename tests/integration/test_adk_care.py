@@ -160,6 +160,36 @@ async def test_prune_events_by_count(adk_db: Database) -> None:
     assert (await store.append_event(await got(), step(8))).rev == 9
 
 
+async def test_prune_leaves_what_was_touched_since_it_was_looked_at(
+    adk_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that somebody appends to stays with all of its events, however many it has."""
+
+    async def touched(db: Db, rules: Rules, batch: int) -> AsyncIterator[list[Seen]]:
+        async for some in found(db, rules, batch):
+            for one in some:
+                if one.id != "old":
+                    await store.append_event(await got(one.id), step(9))
+            yield some
+
+    found = pruning._due
+    monkeypatch.setattr(pruning, "_due", touched)
+    for name, count in (("long", 7), ("short", 1), ("old", 1)):
+        await made(name, count)
+    assert await store.prune(app_name="shop", keep_sessions=0, batch=3) == Pruned(1, 1)
+    assert sorted(await names()) == ["long", "short"]
+    assert (len((await got("long")).events), len((await got("short")).events)) == (8, 2)
+
+
+async def test_prune_walks_from_page_to_page(adk_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And passes over no session between two of them."""
+    monkeypatch.setattr(pruning, "_SESSIONS", 2)
+    for n in range(5):
+        await made(f"s{n}", 2)
+    assert await store.prune(app_name="shop", keep_events=1) == Pruned(0, 5)
+    assert await store.prune(app_name="shop", keep_sessions=0) == Pruned(5, 5)
+
+
 @pytest.mark.parametrize("rev", [2**62, 2**39])
 async def test_prune_walks_to_no_number_that_cannot_be(adk_db: Database, rev: int) -> None:
     """A session that says that it has events without end is named, and nobody waits or runs out of memory."""
@@ -248,6 +278,7 @@ async def test_holes_and_pruning(adk_db: Database) -> None:
     await store.prune(app_name="shop", keep_events=2)
     await store.delete_invocation(**WHO, session_id="s", invocation_id="i3")
     assert (await got()).events == ()
+    assert (await AdkSession.get(id="s")).extra == {"holes": [[6, 8]]}
     assert await store.prune(app_name="shop", keep_sessions=0) == Pruned(1, 0)
 
 
@@ -342,6 +373,20 @@ async def test_copy_of_a_session_with_holes(adk_db: Database) -> None:
     await store.append_event(fork, step(7))
     assert ids(await got("t")) == ["e1", "e7"]
     assert ids(await store.copy(**WHO, session_id="s")) == ["e1"]
+
+
+async def test_copy_of_a_pruned_session(adk_db: Database) -> None:
+    """Its state is taken back by the events that it lacks, whatever the numbers of the others are."""
+    await made("s", 6)
+    await store.prune(app_name="shop", keep_events=5)
+    fork = await store.copy(**WHO, session_id="s", until=3)
+    assert (ids(fork), fork.state["last"], "k3" in fork.state) == (["e1", "e2"], 2, False)
+
+
+def test_a_rewind_to_what_comes_after_it() -> None:
+    """Takes nothing back but itself: an invocation that had no event by then had nothing to undo."""
+    events = [step(0), Event(id="r", actions=Actions(extra={undoing.REWIND: "i9"})), step(18)]
+    assert [event.id for event in undoing.live(events)] == ["e0", "e18"]
 
 
 async def test_copy_refuses(adk_db: Database) -> None:

@@ -205,6 +205,19 @@ async def test_the_statements_of_a_create(adk_db: Database, state: dict[str, Any
     assert len(report.statements) == count, report.statements
 
 
+async def test_a_create_that_cannot_tell_the_shared_state(adk_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Says that the session may be there: it is."""
+
+    async def fail(*_: object) -> Any:
+        raise StorageUnavailableError("the server is gone", outcome="not written")
+
+    monkeypatch.setattr(AdkSessionStore, "_shared", fail)
+    with pytest.raises(StorageUnavailableError) as caught:
+        await store.create(app_name="shop", user_id="u", session_id="s", state={"app:k": 1})
+    assert caught.value.outcome == "unknown"
+    assert await AdkSession.filter(id="s").exists()
+
+
 def _google(path: Path) -> None:
     with sqlite3.connect(path) as raw:
         raw.executescript(

@@ -88,6 +88,13 @@ async def test_what_others_do_is_seen(watched: Watched, between: float) -> None:
         await asyncio.sleep(between)
 
 
+async def test_the_first_load_of_a_pruned_session(watched: Watched) -> None:
+    """Reads the events that there are."""
+    session = await watched.make(4)
+    await watched.plain.store.prune(app_name=session.app_name, keep_events=2)
+    assert [await watched.ids() for _ in range(2)] == ["23", "23"]
+
+
 async def test_made_anew_and_just_as_long(watched: Watched) -> None:
     """The events of the one before are not shown."""
     for texts in ("first", "second"):

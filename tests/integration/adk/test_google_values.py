@@ -301,8 +301,9 @@ async def test_what_the_store_cleans_up_the_service_no_longer_shows(service: Tor
     """Pruned events and a deleted invocation; a copy in hand of before that may still append."""
     session = await made(service, app)
     for n in range(6):
-        await service.append_event(session, Event(id=str(n), invocation_id=f"i{n // 2}"))
+        await service.append_event(session, Event(id=str(n), invocation_id=f"i{n // 2}", timestamp=n + 1e-9))
     await store.delete_invocation(app_name=app, user_id="u", session_id="s", invocation_id="i1")
+    assert (await again(service, app)).last_update_time == session.last_update_time == 5 + 1e-9
     await store.prune(app_name=app, keep_events=3)
     assert [event.id for event in (await again(service, app)).events] == ["1", "4", "5"]
     await service.append_event(session, Event(id="6"))
