@@ -20,6 +20,7 @@ from jido_tortoise.errors import (
     DuplicateEntryError,
     InvalidInputError,
     NotFoundError,
+    StorageUnavailableError,
 )
 from jido_tortoise_testing.faults import Trial, cancel_everywhere, crash_everywhere
 from tests.conftest import Database
@@ -179,6 +180,24 @@ async def test_prune_leaves_what_was_touched_since_it_was_looked_at(
     assert await store.prune(app_name="shop", keep_sessions=0, batch=3) == Pruned(1, 1)
     assert sorted(await names()) == ["long", "short"]
     assert (len((await got("long")).events), len((await got("short")).events)) == (8, 2)
+
+
+async def test_prune_that_fails_says_what_is_gone(adk_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the statement that failed has done: those before it have done theirs."""
+
+    async def drop(db: Db, app_name: str, some: list[Seen], batch: int) -> Pruned:
+        if some[0].id == "s1":
+            raise StorageUnavailableError("the server is gone", outcome="not_written")
+        return await working(db, app_name, some, batch)
+
+    working = pruning._drop
+    monkeypatch.setattr(pruning, "_drop", drop)
+    for n in range(2):
+        await made(f"s{n}", 2)
+    with pytest.raises(StorageUnavailableError) as caught:
+        await store.prune(app_name="shop", keep_sessions=0, batch=1)
+    assert (caught.value.outcome, caught.value.pruned) == ("unknown", Pruned(1, 2))
+    assert await names() == ["s1"]
 
 
 async def test_prune_walks_from_page_to_page(adk_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -362,6 +362,23 @@ async def test_a_repeated_import_fetches_what_is_new(
     assert (done.events, done.continued, done.already, done.diverged) == (0, 0, 5, 0)
 
 
+@pytest.mark.parametrize("source", ["sqlite"], indirect=True)
+async def test_a_session_that_got_another_state_and_no_event(
+    adk_db: Database, source: str, service: DatabaseSessionService, tmp_path: Path
+) -> None:
+    """Is brought up to that, and to its time, once."""
+    await _fill(service, ("ann",))
+    await _imported(source)
+    moved = "UPDATE sessions SET state = '{\"moved\": 1, \"temp:t\": 1}', update_time = '2050-01-02 03:04:05.000000'"
+    _changed(tmp_path / "google.db", (moved, ()))
+    for counts in ((2, 0), (0, 2)):
+        done = await _imported(source)
+        assert (done.events, done.continued, done.already) == (0, *counts)
+        found = await store.get(app_name="shop", user_id="ann", session_id="s of ann")
+        assert ("moved" in found.state, "temp:t" in found.state) == (True, False)
+        assert found.last_update_time.isoformat() == "2050-01-02T03:04:05+00:00"
+
+
 async def test_a_session_that_has_gone_its_own_way_is_left_alone(
     adk_db: Database, source: str, service: DatabaseSessionService
 ) -> None:
