@@ -111,6 +111,18 @@ async def test_m1_create_refuses_a_duplicate() -> None:
     await made(user_id="bob")
 
 
+async def test_events_are_those_of_the_head_that_was_read() -> None:
+    """One that was appended after it is not shown, whichever events are wished."""
+    session = await store.create(app_name="shop", user_id="ann", session_id="head")
+    for n in range(3):
+        session = await store.append_event(session, Event(id=str(n), timestamp=datetime(2026, 1, 1, n, tzinfo=UTC)))
+    await AdkSession.filter(id="head").update(rev=2)  # as it was before the last one
+    early = datetime(2025, 1, 1, tzinfo=UTC)
+    for wished in ({}, {"after": early}, {"after": early, "num_recent_events": 2}, {"num_recent_events": 2}):
+        found = await store.get(app_name="shop", user_id="ann", session_id="head", **wished)
+        assert [event.id for event in found.events] == ["0", "1"], wished
+
+
 async def test_create_drops_temp_and_keeps_unknown_prefixes() -> None:
     """What is temporary is not even in the answer."""
     assert (await made(state={"temp:t": 1, "odd:z": 2})).state == {"odd:z": 2}

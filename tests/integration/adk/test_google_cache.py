@@ -105,9 +105,9 @@ async def test_made_anew_and_just_as_long(watched: Watched) -> None:
         await watched.plain.delete_session(**watched.names)
 
 
-@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("more", [-1, 0, 1])
 async def test_a_restored_backup(watched: Watched, more: int) -> None:
-    """The database was brought back to before, and other events came in place of those that are known."""
+    """The database was brought back to before, and other events came in place of those that are known, or none."""
     session = await watched.make(2)
     stale = session.model_copy(deep=True)
     await watched.plain.append_event(session, said(7))

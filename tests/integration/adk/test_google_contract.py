@@ -547,6 +547,19 @@ async def test_a_session_without_a_marker(shop: Shop) -> None:
         await shop.service.append_event(by_hand, said())
 
 
+async def test_an_event_that_a_stale_copy_repeats(shop: Shop) -> None:
+    """Is stored, and the copy gets no nearer to what it lacks: it stays stale."""
+    session = await shop.make()
+    stale = session.model_copy(deep=True)
+    for event in (said("first"), last := said("last")):
+        await shop.service.append_event(session, event)
+    await shop.service.append_event(stale, last.model_copy(deep=True))
+    assert stale.events == []
+    with pytest.raises(StaleSessionError):
+        await shop.service.append_event(stale, said())
+    assert await shop.again() == session
+
+
 @pytest.mark.parametrize("loaded", [False, True])
 async def test_a_session_with_a_rolled_back_event_is_stale(shop: Shop, loaded: bool) -> None:
     """Also when another writer has brought the session to the same revision; one that was committed goes on."""

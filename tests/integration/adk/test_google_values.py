@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from google.adk.events import Event, EventActions
 from google.adk.sessions import Session
+from google.adk.sessions.base_session_service import GetSessionConfig
 from google.genai import types
 from pydantic import BaseModel
 
@@ -140,6 +141,7 @@ MADE_SAFE: dict[str, tuple[Callable[[], Any], Any]] = {
     "in a set": (lambda: {Color.RED}, ["red"]),
     "as a key": (lambda: {Color.RED: 1}, {"<Color.RED: 'red'>": 1}),
     "too deep": (lambda: deep(200), None),
+    "too deep within": (lambda: Point(deep(97), NOON), None),  # type: ignore[arg-type]
     "a cycle": (cyclic, None),
 }
 
@@ -343,6 +345,27 @@ async def test_a_malformed_row_is_named(database: Database, app: str) -> None:
         assert caught.value.key == (app, "u", "s")
     assert [s.id for s in (await service.list_sessions(app_name=app)).sessions] == ["t"]
     assert [error.key for error in seen] == [(app, "u", "s")]
+
+
+async def test_from_which_time_on_the_stores_events_are_read(service: TortoiseSessionService, app: str) -> None:
+    """From that time on, itself included, as google-adk has it."""
+    session = await store.create(app_name=app, user_id="u", session_id="s")
+    for n in range(3):
+        session = await store.append_event(session, adk.Event(id=str(n), timestamp=datetime.fromtimestamp(n, UTC)))
+    found = await service.get_session(
+        app_name=app, user_id="u", session_id="s", config=GetSessionConfig(after_timestamp=1.0)
+    )
+    assert found is not None
+    assert [event.id for event in found.events] == ["1", "2"]
+
+
+async def test_a_malformed_exact_time_is_that_of_the_column(service: TortoiseSessionService, app: str) -> None:
+    """Which is nearly the same."""
+    session = await made(service, app)
+    await service.append_event(session, Event(timestamp=5.25))
+    for wrong in ("noon", 7, None):
+        await AdkSession.filter(app_name=app).update(extra={"last_update_time": wrong})
+        assert (await again(service, app)).last_update_time == 5.25
 
 
 async def test_a_malformed_event_is_named(database: Database, service: TortoiseSessionService, app: str) -> None:
