@@ -145,6 +145,16 @@ async def test_P4_P31_P32_enforced(storage: Any) -> None:
     assert data["id"] == "a"
 
 
+@pytest.mark.parametrize("force", [False, True])
+async def test_P4_without_a_thread_no_pointer_is_taken(storage: Any, force: bool) -> None:
+    """A pointer that the callback of an agent without a thread answers is not stored: what it names is not the agent's."""
+    agent: Any = Foreign("a", {})
+    agent.checkpoint = lambda: {"state": {"n": 1}, "thread": {"id": "somebody's", "rev": 0}}
+    await hibernate(storage, agent, force=force)
+    assert (await raw(storage, ("persist.foreign", "a"))).get("thread") is None
+    assert getattr(await thaw(storage, Foreign, "a"), "thread", None) is None
+
+
 def boom(_: Any) -> Any:
     raise RuntimeError("checkpoint boom")
 
@@ -1179,3 +1189,17 @@ async def test_racing_guarded_hibernates(tortoise: TortoiseStorage) -> None:
     thawed = await thaw(tortoise, Bare, "a", journal="exact")
     assert thawed.state == {"n": winner}
     assert [entry.payload for entry in thawed.thread] == ([{"n": winner}] if winner % 2 else [])
+
+
+async def test_schedule_over_another_writers_checkpoint_leaves_the_guard(storage: Any) -> None:
+    """A schedule goes over whatever is there; but a copy that was stale before is stale after, and loses nobody's state."""
+    agent = bare(n=1)
+    await hibernate(storage, agent)
+    other = await thaw(storage, Bare, "a")
+    other.state["n"] = 2
+    await hibernate(storage, other)
+    await care.persist_schedule(storage, agent, {"j": {"cron_expression": "@hourly"}})
+    with pytest.raises(ConflictError):
+        await hibernate(storage, agent)
+    data = await raw(storage)
+    assert (data["state"], list(data["schedule"])) == ({"n": 2}, ["j"])

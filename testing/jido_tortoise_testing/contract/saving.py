@@ -200,13 +200,15 @@ class SaveChecks(Checks):
 
     @needs("atomic_save", "head")
     async def test_save_of_an_empty_journal_with_metadata(self, storage: FullStorage) -> None:
-        """A save without entries makes a head only when it brings metadata to keep."""
+        """A save without entries makes a head only when it brings metadata to keep, and leaves one that is there."""
         await storage.save("k", {}, thread=write(expected=0))
         assert await storage.get_thread_head("t") is None
         await storage.save("k", {}, thread=write(expected=0, metadata={"title": "x"}))
         head = await storage.get_thread_head("t")
         assert head is not None
         assert (head.rev, head.metadata) == (0, {"title": "x"})
+        assert (await storage.save("k", {}, thread=write(expected=0))).rev == 0
+        assert await storage.get_thread_head("t") == head
 
     @needs("atomic_save")
     async def test_save_of_many_entries(self, storage: FullStorage, second: FullStorage) -> None:
