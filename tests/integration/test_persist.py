@@ -39,6 +39,7 @@ from jido_tortoise.errors import (
 )
 from jido_tortoise.jido import Jido
 from tests.conftest import opened
+from tests.integration.managing import FaultyStorage, until
 
 STORAGES = ("memory", "sqlite-memory", "sqlite-file", "postgres")
 
@@ -1189,6 +1190,24 @@ async def test_racing_guarded_hibernates(tortoise: TortoiseStorage) -> None:
     thawed = await thaw(tortoise, Bare, "a", journal="exact")
     assert thawed.state == {"n": winner}
     assert [entry.payload for entry in thawed.thread] == ([{"n": winner}] if winner % 2 else [])
+
+
+async def test_force_keeps_what_is_appended_while_it_stores() -> None:
+    """The agent gets the journal with the others' entries, and then its own newest, which the next hibernate stores."""
+    storage, agent = FaultyStorage(), bare()
+    agent.thread.append("note", {"n": 1})
+    await hibernate(storage, agent)
+    await note(storage, agent.thread.id, "theirs")
+    agent.thread.append("note", {"n": 2})
+    async with storage.waiting("save"):
+        storing = asyncio.ensure_future(hibernate(storage, agent, force=True))
+        await until(lambda: storage.calls["save"] == 2)
+        agent.thread.append("note", {"n": 3})
+    await storing
+    mine = [entry.payload.get("n") for entry in agent.thread]
+    assert (mine[0], mine[2:], agent.thread.rev) == (1, [2, 3], 4)
+    await hibernate(storage, agent)
+    assert await thaw(storage, Bare, "a", journal="exact") == agent
 
 
 async def test_schedule_over_another_writers_checkpoint_leaves_the_guard(storage: Any) -> None:
