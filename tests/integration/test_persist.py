@@ -148,7 +148,7 @@ async def test_P4_P31_P32_enforced(storage: Any) -> None:
 
 @pytest.mark.parametrize("force", [False, True])
 async def test_P4_without_a_thread_no_pointer_is_taken(storage: Any, force: bool) -> None:
-    """A pointer that the callback of an agent without a thread answers is not stored: what it names is not the agent's."""
+    """What the callback of an agent without a thread gives as a pointer is not stored: it is not the agent's."""
     agent: Any = Foreign("a", {})
     agent.checkpoint = lambda: {"state": {"n": 1}, "thread": {"id": "somebody's", "rev": 0}}
     await hibernate(storage, agent, force=force)
@@ -720,8 +720,9 @@ async def test_pinned_keeps_its_pointer(storage: Any) -> None:
     await hibernate(storage, agent)
     await note(storage, agent.thread.id, "theirs")
     pinned = await thaw(storage, Bare, "a", journal="pinned")
-    pinned.state["n"] = 1
-    await hibernate(storage, pinned)
+    for n in (0, 1):
+        pinned.state["n"] = n
+        await hibernate(storage, pinned)
     assert (await raw(storage))["thread"]["rev"] == 1
     pinned.thread.append("note")
     with pytest.raises(ConflictError):
@@ -1210,8 +1211,20 @@ async def test_force_keeps_what_is_appended_while_it_stores() -> None:
     assert await thaw(storage, Bare, "a", journal="exact") == agent
 
 
+async def test_schedule_in_another_storage_leaves_the_guard(storage: Any) -> None:
+    """A checkpoint there may have the same key and version; it says nothing of the one here."""
+    agent, elsewhere = bare(n=1), InMemoryStorage()
+    await hibernate(elsewhere, bare(n=5))
+    await hibernate(storage, agent)
+    await care.persist_schedule(elsewhere, agent, {"j": {"cron_expression": "@hourly"}})
+    await hibernate(storage, bare(n=2))
+    with pytest.raises(ConflictError):
+        await hibernate(storage, agent)
+    assert (await raw(storage))["state"] == {"n": 2}
+
+
 async def test_schedule_over_another_writers_checkpoint_leaves_the_guard(storage: Any) -> None:
-    """A schedule goes over whatever is there; but a copy that was stale before is stale after, and loses nobody's state."""
+    """A schedule goes over whatever is there; but a copy that was stale stays so, and loses nobody's state."""
     agent = bare(n=1)
     await hibernate(storage, agent)
     other = await thaw(storage, Bare, "a")

@@ -1,4 +1,4 @@
-"""The one timer under every PostgreSQL statement, which behaves as two nested `asyncio.timeout` would; and work uncut."""
+"""The one timer under every PostgreSQL statement, like two nested `asyncio.timeout`; and what is never cut off."""
 
 from __future__ import annotations
 
