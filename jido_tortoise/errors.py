@@ -40,7 +40,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
+
+#: A password in a URL, in its query, or in the dict of a connection; with what stands before it.
+_PASSWORD = re.compile(r"""(://[^\s:/@'"]*:)[^\s]*(?=@)|([?&]password=)[^&\s'"]+|(['"]password['"]: )(['"]).*?\4""")
+#: How much of a value is looked at before it is cut: its password may lie across the cut.
+_LOOKED_AT = 2000
 
 
 class JidoError(Exception):
@@ -57,7 +63,7 @@ class JidoError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, *, reason: str | None = None, **facts: Any) -> None:
-        super().__init__(message)
+        super().__init__(without_passwords(message))
         if reason is not None:
             self.reason = reason
         self.facts = facts
@@ -104,7 +110,15 @@ def shown(value: object, most: int = 80) -> str:
         text = repr(value)
     except Exception:  # an int of more digits than Python prints, or a __repr__ of the host's that fails
         return f"a {type(value).__name__} that cannot be printed"
+    text = without_passwords(text[:_LOOKED_AT]) + text[_LOOKED_AT:]
     return text if len(text) <= most else f"{text[:most]}... ({type(value).__name__})"
+
+
+def without_passwords(text: str) -> str:
+    """Answer a text with `***` for the passwords of the database URLs, and of the dicts of connections, in it."""
+    if "://" not in text and "password" not in text:
+        return text
+    return _PASSWORD.sub(lambda found: f"{found[1] or found[2] or found[3]}***", text)
 
 
 class UnstorableError(InvalidInputError):

@@ -155,13 +155,16 @@ class Execution:
             self.over.set()
 
     async def _begin(self, session: Session, opening: Iterable[Said]) -> None:
+        # Not even when its lease has run out: its process may only be late, and would not be the only one then.
+        if self.run.status == "running":
+            raise _active(self.run)
         events = [event for said in opening for event in self.maker.event(said)]
         events += self.maker.held()
         store = self.settings.store
         running = replace(self.run.with_status("running"), provider=self.provider)
         # Before it runs: a crash after this leaves a pending run, one a moment later a run that can be recovered.
         if leases(store) and not await store.lease_run(self.run.id, self.settings.holder, self.settings.lease):
-            raise ConflictError(f"run {self.run.id!r} is executed by another process", reason="run_active")
+            raise _active(self.run)
         flushed = await store.flush(session=session, run=running, events=events)
         self.run, self._begun = flushed.run or running, True
         self._events += told_of(flushed.events)
@@ -416,6 +419,14 @@ class Execution:
                 run, None if answer is None else answer.cost_usd, self.settings.pricing, self._usage.model
             ),
         )
+
+
+def _active(run: Run) -> ConflictError:
+    return ConflictError(
+        f"run {run.id!r} is executed by another process; should that be gone, recover_runs() ends the run",
+        reason="run_active",
+        run_id=run.id,
+    )
 
 
 def _changing(session: Session) -> AbstractContextManager[object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from jido_tortoise import checks, seams, telemetry
 from jido_tortoise.database import to_the_end
@@ -74,7 +74,20 @@ class _Plan:
             checks.seconds(self.time_limit, "time_limit")
 
 
-#: Of `run_once`, which has what is given as an argument of its own.
+class _Wished(TypedDict, total=False):
+    """What may be wished of `run_once` beside its own arguments, as type checkers see it: `_Plan` without `given`."""
+
+    event_callback: EventCallback | None
+    continuation: Continuation
+    continuation_opts: Mapping[str, Any]
+    options: Mapping[str, Any] | None
+    policies: Iterable[Policy]
+    required_capabilities: Iterable[str]
+    optional_capabilities: Iterable[str]
+    correlation_id: str | None
+    time_limit: float | None
+
+
 _WISHES = _Plan.__dataclass_fields__.keys() - {"given"}
 
 
@@ -379,8 +392,9 @@ class SessionManager:
             time_limit: Seconds that it may take.
 
         Raises:
-            InvalidTransitionError: The run is not pending, or its session not active.
-            ConflictError: The session has a running run already.
+            InvalidTransitionError: The run has ended, or its session is not active.
+            ConflictError: `run_active`: the run is running; when its process is gone, `recover_runs` ends it.
+                `already_running`: the session has a running run already.
             RunStoppedError: It was cancelled, or has broken a policy.
             ProviderError: The provider failed. What else it raises is passed on.
         """
@@ -538,7 +552,7 @@ class SessionManager:
         metadata: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
         tags: Sequence[str] = (),
-        **wishes: Any,
+        **wishes: Unpack[_Wished],
     ) -> RunResult:
         """Make a session with one run, execute it, and end both; what cannot be asked is refused before.
 

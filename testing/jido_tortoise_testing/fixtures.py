@@ -30,11 +30,21 @@ if TYPE_CHECKING:
     from jido_tortoise_testing.recording_factories import RecordingFactories
     from jido_tortoise_testing.sandboxes import Sandbox, Workshop
 
+_PATH = 'modules beside your tests need `pythonpath = ["."]` in the settings of pytest'
+
 
 @pytest.fixture(scope="session")
 def jido_models(pytestconfig: pytest.Config) -> list[str]:
     """The modules of the service's models, where no Tortoise config is named; override it, or set ini `jido_models`."""
-    return run_of(pytestconfig).models()[0]
+    from importlib import import_module
+
+    modules, source = run_of(pytestconfig).models()
+    for name in modules:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise JidoSandboxError(f"jido_models (from {source}): cannot import {name!r}: {error}; {_PATH}") from error
+    return modules
 
 
 @pytest.fixture(scope="session")
@@ -57,10 +67,7 @@ def jido_db_config(pytestconfig: pytest.Config, jido_models: list[str]) -> dict[
     try:
         return read_config(named.text)
     except ConfigError as error:
-        raise JidoSandboxError(
-            f"jido_tortoise_orm (from {named.source}): {error}; modules beside your tests need"
-            ' `pythonpath = ["."]` in the settings of pytest'
-        ) from error
+        raise JidoSandboxError(f"jido_tortoise_orm (from {named.source}): {error}; {_PATH}") from error
 
 
 @pytest.fixture(scope="session")

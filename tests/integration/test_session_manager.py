@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -905,6 +906,26 @@ async def test_a_run_that_is_taken_away_stops(store: Any) -> None:
     assert _types(await store.get_events(session.id)).count("run_cancelled") == 1
 
 
+async def test_a_run_that_runs_is_never_executed_again(store: Any) -> None:
+    """Nor when its lease has run out: its process may only be late, and two would answer then (W7)."""
+    manager = SessionManager(store)
+    session = await manager.start_session("a")
+    await manager.activate_session(session.id)
+    run = await manager.start_run(session.id, "hi")
+    running = await manager.update_run(run.id, lambda run: run.with_status("running"))
+    provider = ScriptedProvider([_DONE])
+    with VirtualClock().installed() as clock:
+        for seconds in (0, 60):
+            assert await store.lease_run(run.id, "who is late", 30)
+            clock.shift(seconds)
+            with pytest.raises(ConflictError, match=r"recover_runs\(\) ends") as caught:
+                await manager.execute_run(run.id, provider)
+            assert (caught.value.reason, caught.value.run_id) == ("run_active", run.id)
+        assert provider.requests == []
+        assert await store.get_run(run.id) == running
+        assert [lost.status for lost in await manager.recover_runs()] == ["failed"]
+
+
 async def test_a_run_whose_lease_ran_out_is_recovered(store: Any) -> None:
     """One recoverer ends it, with its usage; who executed it learns that it is lost, and adds what it has (W7)."""
     here = SessionManager(store, lease=30, pricing=_PRICES, buffering=Buffering(size=1))
@@ -1006,6 +1027,10 @@ async def test_a_wish_that_there_is_not(store: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"^wishes: expected some of .*event_callback.*, got 'session_id'$"):
         await SessionManager(store).run_once(ScriptedProvider([_DONE]), "hi", session_id="ses_1")
     assert await store.list_sessions() == []
+    # What type checkers know of `run_once` is what `execute_run` takes beside the run, its provider, and what is given.
+    taken = inspect.signature(SessionManager.execute_run).parameters.keys() - {"self", "run_id", "provider", "given"}
+    (known,) = get_args(get_type_hints(SessionManager.run_once)["wishes"])
+    assert get_type_hints(known).keys() == taken
 
 
 @_IN_MEMORY

@@ -512,6 +512,15 @@ def test_models_alone_will_do(host: Host) -> None:
     result.stdout.fnmatch_lines(["jido: *, models shop_models (from tox.ini), seed *"])
 
 
+def test_models_that_are_not_there(host: Host) -> None:
+    """The setting that names them is told, and what keeps modules beside the tests from being found."""
+    result = host("def test_x(jido_db):\n    pass\n", "-o", "jido_tortoise_orm=", "--jido-models=nope")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*JidoSandboxError: jido_models (from --jido-models): cannot import 'nope': *pythonpath*"]
+    )
+
+
 def test_a_fixture_of_the_host_has_the_last_word(host: Host, pytester: pytest.Pytester) -> None:
     """The session's fixtures are there to be overridden."""
     pytester.makeconftest(

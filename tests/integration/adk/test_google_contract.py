@@ -17,8 +17,10 @@ from google.adk.sessions import Session
 from google.adk.sessions.base_session_service import GetSessionConfig
 from google.adk.tools.tool_confirmation import ToolConfirmation
 from google.genai import types
+from tortoise.transactions import in_transaction
 
 from jido_tortoise.adk import TortoiseSessionService
+from jido_tortoise.errors import InvalidInputError
 
 PNG = bytes(range(256))
 
@@ -407,6 +409,15 @@ async def test_partial_events_are_not_stored(shop: Shop) -> None:
     await shop.service.append_event(Session(app_name="no", user_id="no", id="no"), partial)
 
 
+async def test_what_is_no_object_of_google_adk(shop: Shop) -> None:
+    """A dict, as it comes from JSON, or an id: told what is wanted, and nothing is stored."""
+    session = await shop.make()
+    for given in ((session, said().model_dump()), (session, None), ("s", said())):
+        with pytest.raises(InvalidInputError, match=r"^(session|event): expected google-adk's (Session|Event), got "):
+            await shop.service.append_event(*given)
+    assert (await shop.again()).events == []
+
+
 async def test_the_helpers_are_called_once(shop: Shop) -> None:
     """As google's own services do, so that who overrides them is asked once."""
     session = await shop.make()
@@ -534,6 +545,37 @@ async def test_a_session_without_a_marker(shop: Shop) -> None:
     by_hand = Session(app_name=shop.app, user_id="u", id="s")
     with pytest.raises(StaleSessionError):
         await shop.service.append_event(by_hand, said())
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+async def test_a_session_with_a_rolled_back_event_is_stale(shop: Shop, loaded: bool) -> None:
+    """Also when another writer has brought the session to the same revision; one that was committed goes on."""
+    session, other = await shop.make(), await shop.again()
+    with pytest.raises(LookupError):
+        async with in_transaction("default"):
+            await shop.service.append_event(session, said())
+            session = await shop.again() if loaded else session
+            raise LookupError
+    await shop.service.append_event(other, said())
+    with pytest.raises(StaleSessionError):
+        await shop.service.append_event(session, said())
+    async with in_transaction("default"):
+        await shop.service.append_event(other, said())
+    assert other == await shop.again()
+    await shop.service.append_event(other, said())
+
+
+async def test_a_session_whose_create_was_rolled_back_is_stale(shop: Shop) -> None:
+    """One that was made under its names since is another one, whatever number the database gives it."""
+    with pytest.raises(LookupError):
+        async with in_transaction("default"):
+            undone = await shop.make()
+            raise LookupError
+    with pytest.raises(SessionNotFoundError):
+        await shop.service.append_event(undone, said())
+    await shop.make()
+    with pytest.raises(StaleSessionError):
+        await shop.service.append_event(undone, said())
 
 
 async def test_the_same_event_twice(shop: Shop) -> None:

@@ -178,12 +178,20 @@ def test_a_config_that_is_none(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["tortoise://settings", "sqlite://a.b", "tortoise://a.B?cache_size=1", "tortoise://a.B?timeout=soon"]
+    "uri",
+    [
+        "tortoise://settings",
+        "sqlite://a.b",
+        "tortoise://a.B?cache_size=1",
+        "tortoise://a.B?timeout=soon",
+        "tortoise://ann:secret@db.b",
+    ],
 )
 def test_a_uri_that_says_something_else(uri: str) -> None:
     """Is refused before anything is imported."""
-    with pytest.raises(InvalidInputError, match="uri: expected"):
+    with pytest.raises(InvalidInputError, match="uri: expected") as caught:
         TortoiseSessionService.from_uri(uri)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_program_that_never_closes_ends(tmp_path: Path) -> None:
