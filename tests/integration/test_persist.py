@@ -1022,6 +1022,11 @@ async def test_renamed_type_is_cared_for_by_its_alias(storage: Any) -> None:
     assert (await thaw(storage, After, "c", journal="exact")).thread.rev == 2
     await storage.put_checkpoint(("persist.former", "c"), [])
     assert (await care.repair(storage, After, "c")).key == ("persist.former", "c")
+    await former(storage, "d")
+    await storage.put_checkpoint(("persist.former", "d"), {"id": "d", "state": {"kind": forgotten("x")}})
+    gc.collect()
+    assert "could not be read" in (await care.repair(storage, After, "d")).done[0]
+    assert (await thaw(storage, After, "d")).thread.rev > 0
     assert await storage.count_checkpoints(agent_type="persist.former") == 2
     assert await storage.get_checkpoint(("persist.after", "a")) is None
 
@@ -1209,6 +1214,31 @@ async def test_force_keeps_what_is_appended_while_it_stores() -> None:
     assert (mine[0], mine[2:], agent.thread.rev) == (1, [2, 3], 4)
     await hibernate(storage, agent)
     assert await thaw(storage, Bare, "a", journal="exact") == agent
+
+
+async def test_a_save_waits_for_the_checkpoint_and_not_only_for_its_journal(pg_url: str) -> None:
+    """Two saves over one version, each with a journal of its own, the first not committed yet: one of them wins."""
+    async with opened(pg_url):
+        storage = TortoiseStorage()
+        await storage.save("k", {}, thread=ThreadWrite(id="t0", entries=[]))
+
+        async def save(thread_id: str) -> None:
+            write = ThreadWrite(id=thread_id, entries=[{"kind": "note"}], expected_rev=0)
+            await storage.save("k", {"by": thread_id}, expected_version=1, thread=write)
+
+        late = asyncio.create_task(_after(0.05, lambda: save("t2")))
+        async with in_transaction():
+            await save("t1")
+            await asyncio.sleep(0.2)
+        with pytest.raises(ConflictError):
+            await late
+        assert (await raw(storage, "k"))["by"] == "t1"
+        assert await storage.load_thread("t2") is None
+
+
+async def _after(seconds: float, work: Any) -> None:
+    await asyncio.sleep(seconds)
+    await work()
 
 
 async def test_schedule_in_another_storage_leaves_the_guard(storage: Any) -> None:
