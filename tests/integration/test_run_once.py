@@ -160,7 +160,7 @@ async def test_bad_input_of_run_once_writes_nothing(recording_db: Database) -> N
     manager = SessionManager()
     with pytest.raises(InvalidInputError):
         await manager.run_once(ScriptedProvider.saying("a"), 7)
-    with pytest.raises(TypeError):
+    with pytest.raises(InvalidInputError, match="wishes: expected some of"):
         await manager.run_once(ScriptedProvider.saying("a"), "hi", colour="red")
     for given, wishes in _BAD:
         with pytest.raises(InvalidInputError):
