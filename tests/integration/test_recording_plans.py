@@ -67,7 +67,7 @@ def pages(dialect: str) -> dict[str, tuple[Statement, dict[str, Any]]]:
 
 
 async def test_w27_every_page_has_its_index_on_postgres(pg_url: str) -> None:
-    """No page reads a table from its first row to its last, or sorts more than a few rows; tags are found by GIN."""
+    """No page reads a table from its first row to its last, or sorts more than some rows; GIN finds tags (W24)."""
     async with opened(pg_url, backend="postgres", families=("recording",)) as database:
         await store_many(database.client.execute_query, "postgres", 10_000, 3)
         await database.client.execute_query("VACUUM ANALYZE")
