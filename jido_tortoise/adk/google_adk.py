@@ -22,7 +22,7 @@ from google.adk.events import Event
 from google.adk.sessions import BaseSessionService, Session
 from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
 
-from jido_tortoise import checks, codec, errors, journal, seams, telemetry, times
+from jido_tortoise import checks, codec, commits, errors, journal, seams, telemetry, times
 from jido_tortoise.adk import google_events, rows, values
 from jido_tortoise.adk.google_cache import Cache, Known
 from jido_tortoise.adk.keys import no_session, session_key
@@ -35,9 +35,9 @@ from jido_tortoise.database import Db
 from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidInputError, NotFoundError, UnstorableError
 
 #: What tells a session from others under its names, and its revision: the number of events ever appended.
-Place = tuple[int, int]
-#: A marker is both of them in one number; no session has that many events.
-_REVISIONS = 2**40
+Place = tuple[int, int]  # a marker is both of them in one number
+#: The marker of no session.
+_NOWHERE = "0"
 
 
 class TortoiseSessionService(BaseSessionService):
@@ -137,7 +137,8 @@ class TortoiseSessionService(BaseSessionService):
             made = await self._make(key, {} if state is None else state)
         except errors.AlreadyExistsError as error:
             raise AlreadyExistsError(f"Session with id {key[2]} already exists.") from error
-        return _session(key, _apart(made.state), [], (made.identity or 0, 0), made.last_update_time.timestamp())
+        place, updated = (made.identity or 0, 0), made.last_update_time.timestamp()
+        return _forget_when_undone(await self.store.connected(), _session(key, _apart(made.state), [], place, updated))
 
     async def _make(self, key: Key, state: Mapping[str, Any]) -> values.Session:
         try:
@@ -188,7 +189,9 @@ class TortoiseSessionService(BaseSessionService):
             db = await self.store.connected()
             identity, rev = place = await self._place(db, session)
             encoded = _encoded(session, event, db)
-            return place, await self.store.append_row(db, *encoded, expected=rev, identity=identity)
+            after = await self.store.append_row(db, *encoded, expected=rev, identity=identity)
+            _forget_when_undone(db, session)
+            return place, after
         except NotFoundError as error:
             raise SessionNotFoundError(f"Session {session.id} not found.") from error
         except ConflictError as error:
@@ -205,7 +208,7 @@ class TortoiseSessionService(BaseSessionService):
         """
         marker = session._storage_update_marker
         if marker is not None and marker.isdecimal():
-            return divmod(int(marker), _REVISIONS)
+            return divmod(int(marker), rows.MOST_EVENTS)
         head, last = await self.store.read(db, (session.app_name, session.user_id, session.id), 1)
         mine = session.events[-1].id if session.events else None
         # One without events may have been read without them; its time is all that it can be known by.
@@ -261,7 +264,7 @@ class TortoiseSessionService(BaseSessionService):
         if self._most and is_whole and not db.in_transaction:  # what a transaction sees may never have been
             return await self._get_again(db, key)
         head, found = await self.store.read(db, key, config.num_recent_events, since=config.after_timestamp)
-        return _of_row(head, key[0], google_events.decode_events(found, key))
+        return _forget_when_undone(db, _of_row(head, key[0], google_events.decode_events(found, key)))
 
     async def _get_again(self, db: Db, key: Key) -> Session:
         cache = self._caches.setdefault(db.root, Cache(self._most))
@@ -375,7 +378,31 @@ def _stale(session: Session) -> StaleSessionError:
 def _mark(session: Session, place: Place, updated: float) -> None:
     identity, rev = place
     session.last_update_time = updated
-    session._storage_update_marker = str(identity * _REVISIONS + rev)
+    session._storage_update_marker = str(identity * rows.MOST_EVENTS + rev)
+
+
+def _forget_when_undone(db: Db, session: Session) -> Session:
+    """Take the marker of a session in hand away when the transaction around is rolled back.
+
+    Its number may be another writer's by then. Without one the session is known by its last event, which is not there;
+    one that has none, and nothing else to be known by, is stale.
+    """
+
+    if not db.in_transaction:
+        return session
+
+    async def forget() -> None:
+        session._storage_update_marker = None if session.events else _NOWHERE
+
+    async def look() -> commits.Then:
+        return _keep
+
+    commits.wait_for(db.outermost.client, look, forget)
+    return session
+
+
+async def _keep() -> None:
+    """Nothing is to be done after a commit."""
 
 
 # -- turns --------------------------------------------------------------------------------------------------------

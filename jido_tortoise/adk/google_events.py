@@ -44,6 +44,8 @@ def encode_event(event: Event, delta: Mapping[str, Any], dialect: Dialect) -> Ev
         raise UnstorableError.at("event", "what pydantic can write as JSON", said(str(error))) from error
     if tree["node_info"] == {"path": ""}:
         del tree["node_info"]
+    # NaN in `output` is None as JSON; an event that was read has none there, and is to be the same one.
+    tree = {name: value for name, value in tree.items() if value is not None}
     return google_rows.row_of(tree, event.timestamp, dialect)
 
 

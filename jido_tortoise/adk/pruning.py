@@ -87,7 +87,11 @@ class Seen(NamedTuple):
 
     def count(self, stop: int) -> int:
         """Count its events below a number."""
-        return max(0, stop - self.first_seq - (self.holes or NO_HOLES).between(self.first_seq, stop))
+        return self.counts(self.first_seq, stop)
+
+    def counts(self, start: int, stop: int) -> int:
+        """Count its events in [start, stop)."""
+        return max(0, stop - start - (self.holes or NO_HOLES).between(start, stop))
 
     def start_of_last(self, keep: int) -> int:
         """Answer the number of the first of its last events that stay; of those that nobody can count all do."""
@@ -185,11 +189,15 @@ async def _held(db: Db, some: Sequence[Seen]) -> list[tuple[Any, ...]]:
 async def _shorten(db: Db, app_name: str, one: Seen, batch: int) -> int:
     """Delete the events of a long session that is due, but for the last `batch`, as long as nobody appends to it."""
     dropped = 0
-    for stop in range(one.first_seq + batch, one.rev, batch) if one.count(one.rev) > batch else ():
+    for start in range(one.first_seq, one.rev - batch, batch) if one.count(one.rev) > batch else ():
+        stop = start + batch
         async with transaction(db) as inner:
             if not await _held(inner, [one]):
                 break
-            dropped += await journal.trim(inner, SESSIONS, (app_name, one.user_id, one.id), stop=stop)
+            gone = await journal.trim(inner, SESSIONS, (app_name, one.user_id, one.id), stop=stop)
+        dropped += gone
+        if not gone and one.counts(start, stop):  # it says that it has more than there are: a walk to there may not end
+            break
     return dropped
 
 
@@ -214,8 +222,9 @@ async def _with_old_events(db: Db, rules: Rules) -> AsyncIterator[tuple[Seen, in
 
 async def _trim(db: Db, app_name: str, one: Seen, stop: int, batch: int) -> int:
     key = (app_name, one.user_id, one.id)
-    steps = [*range(one.first_seq + batch, stop, batch), stop]
-    return sum([await _trim_once(db, key, one, step) for step in steps])
+    return sum(
+        [await _trim_once(db, key, one, min(start + batch, stop)) for start in range(one.first_seq, stop, batch)]
+    )
 
 
 async def _trim_once(db: Db, key: Key, one: Seen, stop: int) -> int:
@@ -225,7 +234,13 @@ async def _trim_once(db: Db, key: Key, one: Seen, stop: int) -> int:
         except NotFoundError:
             return 0
         # Its names may be those of another session by now, whose events have the same numbers.
-        return await journal.trim(inner, SESSIONS, key, stop=stop) if row.pk_id == one.pk_id else 0
+        if row.pk_id != one.pk_id:
+            return 0
+        dropped = await journal.trim(inner, SESSIONS, key, stop=stop)
+        if not dropped and one.counts(row.first_seq, stop):
+            what = f"the session says that it has the events {row.first_seq} to {row.rev - 1}, but they are not there"
+            raise rows.corrupt("adk_events", key, what, reason="invalid_session_revision")
+        return dropped
 
 
 # -- parts --------------------------------------------------------------------------------------------------------

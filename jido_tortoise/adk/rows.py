@@ -21,6 +21,9 @@ from jido_tortoise.times import check_moment, read_time, stored_time
 
 Key = tuple[str, str, str]
 
+#: No session ever has so many events: appended once a microsecond, they would take twelve days.
+MOST_EVENTS = 2**40
+
 #: The texts of an event that stand in a column, and how much of each fits there.
 TEXTS: dict[str, int | None] = {
     "invocation_id": 255,
@@ -262,7 +265,7 @@ def decode_state(text: str | None, table: str, key: tuple[str, ...]) -> dict[str
 
 def check_numbers(rev: Any, first_seq: Any, key: Key) -> None:
     """See that a session's row has numbers where it counts events: a column of SQLite takes a text there, too."""
-    if not (checks.is_whole(rev) and checks.is_whole(first_seq)):
+    if not (checks.is_whole(rev) and checks.is_whole(first_seq) and first_seq <= rev < MOST_EVENTS):
         what = f"the numbers of its events are malformed: {first_seq!r} to {rev!r}"
         raise corrupt("adk_sessions", key, what, reason="invalid_session_revision")
 

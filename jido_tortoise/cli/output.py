@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,17 +28,41 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print one value as JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    # What the terminal's encoding lacks `prepare` would spell as no JSON does.
+    print(_dumped(value, indent=2, ensure_ascii=not _is_utf8(sys.stdout)))
 
 
 def print_line(value: Any, file: TextIO) -> None:
     """Write one value as a line of JSON."""
-    print(as_json(value), file=file)
+    print(_dumped(value, ensure_ascii=not _is_utf8(file)), file=file)
 
 
 def as_json(value: Any) -> str:
     """Answer one value as JSON in one line."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return _dumped(value)
+
+
+def _dumped(value: Any, *, indent: int | None = None, ensure_ascii: bool = False) -> str:
+    def dumps(plain: Any) -> str:
+        return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False, default=str)
+
+    try:
+        return dumps(value)
+    except (TypeError, ValueError):  # a key that is a tuple, a float that JSON has no word for
+        return dumps(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Answer a decoded value as JSON can hold it: what that has no word for as it stands in the database."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$jido:float": str(value)}
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _is_utf8(file: TextIO) -> bool:
+    return (getattr(file, "encoding", None) or "").lower().replace("-", "") == "utf8"
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
@@ -110,7 +135,7 @@ def times(count: int) -> str:
 def bar(share: float, width: int = 16) -> str:
     """Draw a share of 1 as a bar: to an eighth of a character where the output can show that."""
     eighths = round(max(0.0, min(share, 1.0)) * width * 8)
-    if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
+    if not _is_utf8(sys.stdout):
         return "#" * round(eighths / 8)
     whole, part = divmod(eighths, 8)
     return "█" * whole + " ▏▎▍▌▋▊▉"[part].strip()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import math
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,28 @@ def test_show(run: Run, url: str) -> None:
     assert (shown["stats"]["run_count"], [one["id"] for one in shown["runs"]]) == (3, ["r0", "r1", "r2"])
     assert [one["sequence_number"] for one in shown["events"]] == [1, 2, 3, 4, 5]
     assert run("show", "none", "--db", url)[0] == 1
+
+
+def test_what_json_has_no_word_for() -> None:
+    """Is printed as it stands in the database, where a command has it decoded: every line is JSON."""
+    told = output.as_json({"n": [math.nan, 0.5], (1,): {math.inf: (-math.inf, None)}, "at": date(2026, 1, 2)})
+    assert json.loads(told, parse_constant=pytest.fail) == {
+        "n": [{"$jido:float": "nan"}, 0.5],
+        "(1,)": {"inf": [{"$jido:float": "-inf"}, None]},
+        "at": "2026-01-02",
+    }
+
+
+def test_json_is_printed_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the output's encoding lacks is spelled as JSON spells it."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    monkeypatch.setattr(output.sys, "stdout", stream)
+    output.print_json({"name": "J\u00f6rg \U0001f600"})
+    output.print_line(["J\u00f6rg"], stream)
+    stream.seek(0)
+    assert json.loads("".join(stream.readlines()[:3])) == {"name": "J\u00f6rg \U0001f600"}
+    stream.seek(0)
+    assert json.loads(stream.readlines()[3]) == ["J\u00f6rg"]
 
 
 def test_tail(run: Run, url: str) -> None:

@@ -160,6 +160,21 @@ async def test_prune_events_by_count(adk_db: Database) -> None:
     assert (await store.append_event(await got(), step(8))).rev == 9
 
 
+@pytest.mark.parametrize("rev", [2**62, 2**39])
+async def test_prune_walks_to_no_number_that_cannot_be(adk_db: Database, rev: int) -> None:
+    """A session that says that it has events without end is named, and nobody waits or runs out of memory."""
+    await made("s", 3)
+    await AdkSession.filter(id="s").update(rev=rev)
+    rules: list[dict[str, Any]] = [{"keep_events": 2}, {"events_before": T0 + timedelta(days=1)}]
+    for rule in [*rules, {"keep_sessions": 0}] if rev > 2**40 else rules:
+        with pytest.raises(CorruptRowError) as caught:
+            await store.prune(app_name="shop", **rule)
+        assert (caught.value.key, caught.value.reason) == (("shop", "ann", "s"), "invalid_session_revision")
+    if rev < 2**40:
+        assert (await store.prune(app_name="shop", keep_sessions=0)).sessions == 1
+        assert await AdkEvent.all().count() == 0
+
+
 async def test_prune_events_by_age(adk_db: Database) -> None:
     """Up to the first that is young enough: what comes after it is not touched, even when it says that it is older."""
     session = await made("s", 4)

@@ -17,6 +17,7 @@ from google.adk.sessions import Session
 from google.adk.sessions.base_session_service import GetSessionConfig
 from google.adk.tools.tool_confirmation import ToolConfirmation
 from google.genai import types
+from tortoise.transactions import in_transaction
 
 from jido_tortoise.adk import TortoiseSessionService
 from jido_tortoise.errors import InvalidInputError
@@ -544,6 +545,37 @@ async def test_a_session_without_a_marker(shop: Shop) -> None:
     by_hand = Session(app_name=shop.app, user_id="u", id="s")
     with pytest.raises(StaleSessionError):
         await shop.service.append_event(by_hand, said())
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+async def test_a_session_with_a_rolled_back_event_is_stale(shop: Shop, loaded: bool) -> None:
+    """Also when another writer has brought the session to the same revision; one that was committed goes on."""
+    session, other = await shop.make(), await shop.again()
+    with pytest.raises(LookupError):
+        async with in_transaction("default"):
+            await shop.service.append_event(session, said())
+            session = await shop.again() if loaded else session
+            raise LookupError
+    await shop.service.append_event(other, said())
+    with pytest.raises(StaleSessionError):
+        await shop.service.append_event(session, said())
+    async with in_transaction("default"):
+        await shop.service.append_event(other, said())
+    assert other == await shop.again()
+    await shop.service.append_event(other, said())
+
+
+async def test_a_session_whose_create_was_rolled_back_is_stale(shop: Shop) -> None:
+    """One that was made under its names since is another one, whatever number the database gives it."""
+    with pytest.raises(LookupError):
+        async with in_transaction("default"):
+            undone = await shop.make()
+            raise LookupError
+    with pytest.raises(SessionNotFoundError):
+        await shop.service.append_event(undone, said())
+    await shop.make()
+    with pytest.raises(StaleSessionError):
+        await shop.service.append_event(undone, said())
 
 
 async def test_the_same_event_twice(shop: Shop) -> None:

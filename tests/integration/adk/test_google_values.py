@@ -69,6 +69,18 @@ async def test_what_the_codec_knows_is_kept(service: TortoiseSessionService, app
     assert (await service.list_sessions(app_name=app)).sessions[0].state == found.state
 
 
+async def test_an_event_with_nan_is_the_one_that_was_read(service: TortoiseSessionService, app: str) -> None:
+    """Google writes NaN of an output as None: to append what was read once more is a repeat like any other."""
+    session = await made(service, app)
+    given = Event(author="a", output=math.nan, avg_logprobs=math.nan, custom_metadata={"n": math.nan, "none": None})
+    for event in (given, given.model_copy(deep=True)):
+        await service.append_event(session, event)
+    found = await again(service, app)
+    assert found.events[0].output is None
+    await service.append_event(found, found.events[0].model_copy(deep=True))
+    assert len((await again(service, app)).events) == 1
+
+
 async def test_nan_is_kept(service: TortoiseSessionService, app: str) -> None:
     """It equals nothing, not even itself."""
     session = await made(service, app, {"created": math.nan})
