@@ -39,6 +39,7 @@ from jido_tortoise.errors import (
 )
 from jido_tortoise.jido import Jido
 from tests.conftest import opened
+from tests.integration.managing import FaultyStorage, until
 
 STORAGES = ("memory", "sqlite-memory", "sqlite-file", "postgres")
 
@@ -143,6 +144,16 @@ async def test_P4_P31_P32_enforced(storage: Any) -> None:
     assert data["thread"] == {"id": thread.id, "rev": 1}
     assert data["schedule"] == {"job": {"cron_expression": "* * * * *", "message": False, "timezone": "Etc/UTC"}}
     assert data["id"] == "a"
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_P4_without_a_thread_no_pointer_is_taken(storage: Any, force: bool) -> None:
+    """What the callback of an agent without a thread gives as a pointer is not stored: it is not the agent's."""
+    agent: Any = Foreign("a", {})
+    agent.checkpoint = lambda: {"state": {"n": 1}, "thread": {"id": "somebody's", "rev": 0}}
+    await hibernate(storage, agent, force=force)
+    assert (await raw(storage, ("persist.foreign", "a"))).get("thread") is None
+    assert getattr(await thaw(storage, Foreign, "a"), "thread", None) is None
 
 
 def boom(_: Any) -> Any:
@@ -709,8 +720,9 @@ async def test_pinned_keeps_its_pointer(storage: Any) -> None:
     await hibernate(storage, agent)
     await note(storage, agent.thread.id, "theirs")
     pinned = await thaw(storage, Bare, "a", journal="pinned")
-    pinned.state["n"] = 1
-    await hibernate(storage, pinned)
+    for n in (0, 1):
+        pinned.state["n"] = n
+        await hibernate(storage, pinned)
     assert (await raw(storage))["thread"]["rev"] == 1
     pinned.thread.append("note")
     with pytest.raises(ConflictError):
@@ -1179,3 +1191,47 @@ async def test_racing_guarded_hibernates(tortoise: TortoiseStorage) -> None:
     thawed = await thaw(tortoise, Bare, "a", journal="exact")
     assert thawed.state == {"n": winner}
     assert [entry.payload for entry in thawed.thread] == ([{"n": winner}] if winner % 2 else [])
+
+
+async def test_force_keeps_what_is_appended_while_it_stores() -> None:
+    """The agent gets the journal with the others' entries, and then its own newest, which the next hibernate stores."""
+    storage, agent = FaultyStorage(), bare()
+    agent.thread.append("note", {"n": 1})
+    await hibernate(storage, agent)
+    await note(storage, agent.thread.id, "theirs")
+    agent.thread.append("note", {"n": 2})
+    async with storage.waiting("save"):
+        storing = asyncio.ensure_future(hibernate(storage, agent, force=True))
+        await until(lambda: storage.calls["save"] == 2)
+        agent.thread.append("note", {"n": 3})
+    await storing
+    mine = [entry.payload.get("n") for entry in agent.thread]
+    assert (mine[0], mine[2:], agent.thread.rev) == (1, [2, 3], 4)
+    await hibernate(storage, agent)
+    assert await thaw(storage, Bare, "a", journal="exact") == agent
+
+
+async def test_schedule_in_another_storage_leaves_the_guard(storage: Any) -> None:
+    """A checkpoint there may have the same key and version; it says nothing of the one here."""
+    agent, elsewhere = bare(n=1), InMemoryStorage()
+    await hibernate(elsewhere, bare(n=5))
+    await hibernate(storage, agent)
+    await care.persist_schedule(elsewhere, agent, {"j": {"cron_expression": "@hourly"}})
+    await hibernate(storage, bare(n=2))
+    with pytest.raises(ConflictError):
+        await hibernate(storage, agent)
+    assert (await raw(storage))["state"] == {"n": 2}
+
+
+async def test_schedule_over_another_writers_checkpoint_leaves_the_guard(storage: Any) -> None:
+    """A schedule goes over whatever is there; but a copy that was stale stays so, and loses nobody's state."""
+    agent = bare(n=1)
+    await hibernate(storage, agent)
+    other = await thaw(storage, Bare, "a")
+    other.state["n"] = 2
+    await hibernate(storage, other)
+    await care.persist_schedule(storage, agent, {"j": {"cron_expression": "@hourly"}})
+    with pytest.raises(ConflictError):
+        await hibernate(storage, agent)
+    data = await raw(storage)
+    assert (data["state"], list(data["schedule"])) == ({"n": 2}, ["j"])
