@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tortoise.exceptions import BaseORMException, DBConnectionError
 
 from jido_tortoise.errors import (
+    ConfigError,
     ConnectionsClosedError,
     JidoError,
     SchemaError,
@@ -46,6 +47,11 @@ _SCHEMA = _Meaning(
     "our tables are missing or old: run `jido-tortoise upgrade -c your.settings.TORTOISE_ORM`",
 )
 _ABORTED = _Meaning(TransactionError, "transaction_aborted", "the transaction has failed already: roll it back")
+_OPTIONS = _Meaning(
+    ConfigError,
+    "bad_url",
+    "the driver refuses an option of the connection; for libpq's sslmode=verify-full say ssl=true",
+)
 
 #: By SQLSTATE, the exact code before its class (its first two characters).
 _POSTGRES: dict[str, _Meaning] = {
@@ -165,15 +171,27 @@ def _sqlite_meaning(error: sqlite3.Error) -> _Meaning:
 def _asyncpg_meaning(error: BaseException) -> _Meaning | None:
     # By the module and name: a host on SQLite has no asyncpg to import.
     if not type(error).__module__.startswith("asyncpg"):
-        return _closed_meaning(error)
+        return _closed_meaning(error) or _options_meaning(error)
     text = str(error)
+    if "ClientConfiguration" in type(error).__name__:
+        return _OPTIONS
     if "pool is clos" in text:
         return _Meaning(ConnectionsClosedError, "connections_closed", "the connection pool was closed")
     if "clos" in text or "released" in text or "ConnectionDoesNotExist" in type(error).__name__:
         return _LOST
+    # What a connection says that the server has just taken leave of, before it is seen to be closed.
+    if "InternalClient" in type(error).__name__:
+        return _LOST
     if "another operation is in progress" in text:
         return _Meaning(TransactionError, "transaction", "two tasks used one transaction at once")
     return _Meaning(StorageError, "storage", "the driver refused")
+
+
+def _options_meaning(error: BaseException) -> _Meaning | None:
+    # Python's own errors, of what stands in the URL or the credentials: known by the words of asyncpg and its pool.
+    text = str(error)
+    unknown = isinstance(error, TypeError) and text.startswith("connect() got an unexpected keyword argument")
+    return _OPTIONS if unknown or (type(error) is ValueError and text.startswith(("min_size ", "max_size "))) else None
 
 
 def _closed_meaning(error: BaseException) -> _Meaning | None:

@@ -26,7 +26,8 @@ def read_config(config: Config) -> dict[str, Any]:
     try:
         settings = value if isinstance(value, TortoiseConfig) else TortoiseConfig.from_dict(value)
     except ConfigurationError as error:
-        raise ConfigError(f"not a Tortoise config: {error}") from error
+        ours = " (of ours: jido_tortoise.apps(connection=...))" if "unknown connection" in str(error) else ""
+        raise ConfigError(f"not a Tortoise config: {error}{ours}") from error
     found = settings.to_dict()
     require_drivers(found["connections"])
     return found

@@ -169,7 +169,10 @@ class _Postgres:
 async def _postgres(rest: str) -> AsyncIterator[Connection]:
     import asyncpg
 
-    raw = await asyncpg.connect(f"postgresql://{rest}", timeout=30)
+    try:
+        raw = await asyncpg.connect(f"postgresql://{rest}", timeout=30)
+    except ValueError as error:  # of the port, of ssl, and the like
+        raise ConfigError(f"--from: this is no URL of a PostgreSQL database ({error})", reason="bad_url") from error
     try:
         # One moment for all that is read, whoever writes meanwhile.
         async with raw.transaction(isolation="repeatable_read", readonly=True):

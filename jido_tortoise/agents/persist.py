@@ -154,7 +154,7 @@ async def _overwrite(backing: Backing, agent: AgentLike, key: Any, look: Look) -
     if thread is not None and missing is not None:
         write, taken = ThreadWrite(id=thread.id, entries=missing(), metadata=thread.metadata), thread.rev
     saved = await backing.save(key, data, None, write)
-    if thread is not None and saved.rev is not None and saved.rev != thread.rev:
+    if thread is not None and saved.rev is not None and saved.rev != taken:
         # Others' entries lie between: the numbers are no longer ours.
         callbacks.give(agent, "thread", await _joined(backing, thread, taken, saved.rev))
     _remember(agent, Stored(storage=backing.storage, key=key).after(saved, Attempt(data, None)))

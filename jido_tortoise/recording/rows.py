@@ -245,7 +245,7 @@ def may_run(run: Run, running: Sequence[str]) -> None:
     if running and run.id not in running:
         raise ConflictError(
             f"session {run.session_id!r} has a running run already: {', '.join(running)};"
-            " end it first, or say concurrent=True",
+            " end it first (recover_runs() does, when its process is gone); save_run(concurrent=True) allows several",
             reason="already_running",
             session_id=run.session_id,
             run_id=run.id,

@@ -405,6 +405,7 @@ class SessionStore:
         Raises:
             NotFoundError: `session_not_found`: there is no such session.
             CorruptRowError: A row is malformed.
+            StorageUnavailableError: The database went away; follow again after the last event that was answered.
         """
         asked = port.wished(session_id, run_id=run_id, type=type, after=after, limit=following.PAGE)
         db = await self.connected()

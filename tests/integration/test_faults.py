@@ -35,6 +35,7 @@ from jido_tortoise.errors import (
     StorageUnavailableError,
 )
 from jido_tortoise.recording.models import AsmSession
+from jido_tortoise.schema import upgrade
 from jido_tortoise_testing.postgres import PostgresServer, with_database
 from tests.conftest import Database, agents_app, opened
 
@@ -287,6 +288,31 @@ async def test_restarted_server_is_met_again(own_pg_server: PostgresServer, own_
         own_pg_server.restart(stop_with=signal.SIGINT)
         await _until_answered(storage)
         assert (await storage.append_thread("t", NOTE)).rev == 2
+
+
+async def test_a_connection_that_is_about_to_close(pg_url: str) -> None:
+    """The server has said goodbye, and has not hung up yet: it is lost, and the call may be repeated.
+
+    The words are given to the driver as they come from the network: so early a call is too rare to wait for.
+    """
+    goodbye = b"SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+    async with opened(f"{pg_url}&minsize=1&maxsize=1") as database:
+        db = resolve(None, JidoThread)
+        (holder,) = database.client._pool._holders
+        holder._con._protocol.data_received(b"E" + (len(goodbye) + 4).to_bytes(4, "big") + goodbye)
+        with pytest.raises(StorageUnavailableError) as caught:
+            await fetch(db, "SELECT 1")
+        assert (caught.value.reason, caught.value.outcome) == ("connection_lost", "unknown")
+        database.client._pool.terminate()  # nobody has hung up: it could not be closed in good order
+
+
+@pytest.mark.parametrize("option", ["sslmode=disable", "target_session_attrs=perhaps", "minsize=5&maxsize=2"])
+async def test_an_option_that_no_connection_has(pg_url: str, option: str) -> None:
+    """As libpq calls it, or of another kind: an error of the config, whatever the driver raises."""
+    with pytest.raises(ConfigError) as caught:
+        await upgrade({"connections": {"default": f"{pg_url}&{option}"}, "apps": agents_app()})
+    assert caught.value.reason == "bad_url"
+    assert isinstance(caught.value.__cause__, TypeError | ValueError)
 
 
 async def test_exhausted_pool(pg_url: str) -> None:

@@ -801,6 +801,21 @@ async def test_delete_takes_all(storage: Storage) -> None:
     assert await storage.load_thread(agent.thread.id) is None
 
 
+async def test_delete_waits_for_a_hibernate_that_has_begun() -> None:
+    """What is being stored goes too: a delete that went before it would bring the agent back."""
+    storage = FaultyStorage()
+    async with AgentManager(storage, Counter) as manager, manager.checkout(KEY) as agent:
+        agent.step()
+        async with storage.waiting("save"):
+            saving = asyncio.ensure_future(manager.save(KEY))
+            await until(lambda: storage.calls["save"])
+            deleting = asyncio.ensure_future(manager.delete(KEY))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(saving, deleting)
+        await manager.discard(KEY)
+    assert (await version(storage), await storage.load_thread(agent.thread.id)) == (None, None)
+
+
 async def test_a_failed_delete_keeps_the_copy(sqlite_url: str) -> None:
     """When the deletion fails nothing is dropped."""
     async with opened(sqlite_url) as database:

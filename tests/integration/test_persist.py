@@ -39,6 +39,7 @@ from jido_tortoise.errors import (
 )
 from jido_tortoise.jido import Jido
 from tests.conftest import opened
+from tests.integration.managing import FaultyStorage, until
 
 STORAGES = ("memory", "sqlite-memory", "sqlite-file", "postgres")
 
@@ -143,6 +144,16 @@ async def test_P4_P31_P32_enforced(storage: Any) -> None:
     assert data["thread"] == {"id": thread.id, "rev": 1}
     assert data["schedule"] == {"job": {"cron_expression": "* * * * *", "message": False, "timezone": "Etc/UTC"}}
     assert data["id"] == "a"
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_P4_without_a_thread_no_pointer_is_taken(storage: Any, force: bool) -> None:
+    """What the callback of an agent without a thread gives as a pointer is not stored: it is not the agent's."""
+    agent: Any = Foreign("a", {})
+    agent.checkpoint = lambda: {"state": {"n": 1}, "thread": {"id": "somebody's", "rev": 0}}
+    await hibernate(storage, agent, force=force)
+    assert (await raw(storage, ("persist.foreign", "a"))).get("thread") is None
+    assert getattr(await thaw(storage, Foreign, "a"), "thread", None) is None
 
 
 def boom(_: Any) -> Any:
@@ -709,8 +720,9 @@ async def test_pinned_keeps_its_pointer(storage: Any) -> None:
     await hibernate(storage, agent)
     await note(storage, agent.thread.id, "theirs")
     pinned = await thaw(storage, Bare, "a", journal="pinned")
-    pinned.state["n"] = 1
-    await hibernate(storage, pinned)
+    for n in (0, 1):
+        pinned.state["n"] = n
+        await hibernate(storage, pinned)
     assert (await raw(storage))["thread"]["rev"] == 1
     pinned.thread.append("note")
     with pytest.raises(ConflictError):
@@ -1010,6 +1022,11 @@ async def test_renamed_type_is_cared_for_by_its_alias(storage: Any) -> None:
     assert (await thaw(storage, After, "c", journal="exact")).thread.rev == 2
     await storage.put_checkpoint(("persist.former", "c"), [])
     assert (await care.repair(storage, After, "c")).key == ("persist.former", "c")
+    await former(storage, "d")
+    await storage.put_checkpoint(("persist.former", "d"), {"id": "d", "state": {"kind": forgotten("x")}})
+    gc.collect()
+    assert "could not be read" in (await care.repair(storage, After, "d")).done[0]
+    assert (await thaw(storage, After, "d")).thread.rev > 0
     assert await storage.count_checkpoints(agent_type="persist.former") == 2
     assert await storage.get_checkpoint(("persist.after", "a")) is None
 
@@ -1179,3 +1196,72 @@ async def test_racing_guarded_hibernates(tortoise: TortoiseStorage) -> None:
     thawed = await thaw(tortoise, Bare, "a", journal="exact")
     assert thawed.state == {"n": winner}
     assert [entry.payload for entry in thawed.thread] == ([{"n": winner}] if winner % 2 else [])
+
+
+async def test_force_keeps_what_is_appended_while_it_stores() -> None:
+    """The agent gets the journal with the others' entries, and then its own newest, which the next hibernate stores."""
+    storage, agent = FaultyStorage(), bare()
+    agent.thread.append("note", {"n": 1})
+    await hibernate(storage, agent)
+    await note(storage, agent.thread.id, "theirs")
+    agent.thread.append("note", {"n": 2})
+    async with storage.waiting("save"):
+        storing = asyncio.ensure_future(hibernate(storage, agent, force=True))
+        await until(lambda: storage.calls["save"] == 2)
+        agent.thread.append("note", {"n": 3})
+    await storing
+    mine = [entry.payload.get("n") for entry in agent.thread]
+    assert (mine[0], mine[2:], agent.thread.rev) == (1, [2, 3], 4)
+    await hibernate(storage, agent)
+    assert await thaw(storage, Bare, "a", journal="exact") == agent
+
+
+async def test_a_save_waits_for_the_checkpoint_and_not_only_for_its_journal(pg_url: str) -> None:
+    """Two saves over one version, each with a journal of its own, the first not committed yet: one of them wins."""
+    async with opened(pg_url):
+        storage = TortoiseStorage()
+        await storage.save("k", {}, thread=ThreadWrite(id="t0", entries=[]))
+
+        async def save(thread_id: str) -> None:
+            write = ThreadWrite(id=thread_id, entries=[{"kind": "note"}], expected_rev=0)
+            await storage.save("k", {"by": thread_id}, expected_version=1, thread=write)
+
+        late = asyncio.create_task(_after(0.05, lambda: save("t2")))
+        async with in_transaction():
+            await save("t1")
+            await asyncio.sleep(0.2)
+        with pytest.raises(ConflictError):
+            await late
+        assert (await raw(storage, "k"))["by"] == "t1"
+        assert await storage.load_thread("t2") is None
+
+
+async def _after(seconds: float, work: Any) -> None:
+    await asyncio.sleep(seconds)
+    await work()
+
+
+async def test_schedule_in_another_storage_leaves_the_guard(storage: Any) -> None:
+    """A checkpoint there may have the same key and version; it says nothing of the one here."""
+    agent, elsewhere = bare(n=1), InMemoryStorage()
+    await hibernate(elsewhere, bare(n=5))
+    await hibernate(storage, agent)
+    await care.persist_schedule(elsewhere, agent, {"j": {"cron_expression": "@hourly"}})
+    await hibernate(storage, bare(n=2))
+    with pytest.raises(ConflictError):
+        await hibernate(storage, agent)
+    assert (await raw(storage))["state"] == {"n": 2}
+
+
+async def test_schedule_over_another_writers_checkpoint_leaves_the_guard(storage: Any) -> None:
+    """A schedule goes over whatever is there; but a copy that was stale stays so, and loses nobody's state."""
+    agent = bare(n=1)
+    await hibernate(storage, agent)
+    other = await thaw(storage, Bare, "a")
+    other.state["n"] = 2
+    await hibernate(storage, other)
+    await care.persist_schedule(storage, agent, {"j": {"cron_expression": "@hourly"}})
+    with pytest.raises(ConflictError):
+        await hibernate(storage, agent)
+    data = await raw(storage)
+    assert (data["state"], list(data["schedule"])) == ({"n": 2}, ["j"])

@@ -13,6 +13,7 @@ from jido_tortoise.journal.statements import Statement
 from jido_tortoise.recording import QueryAPI, SessionStore, care_statements, query_statements, statements
 from jido_tortoise.recording.filters import Filters
 from jido_tortoise.recording.query_statements import EVENT_ROWS, RUNS, SESSIONS, Searched
+from jido_tortoise.recording.statements import RUN
 from tests.conftest import Database, opened
 from tests.integration.recorded import store_them
 from tests.many_records import LATE, RARE, store_many
@@ -67,7 +68,7 @@ def pages(dialect: str) -> dict[str, tuple[Statement, dict[str, Any]]]:
 
 
 async def test_w27_every_page_has_its_index_on_postgres(pg_url: str) -> None:
-    """No page reads a table from its first row to its last, or sorts more than a few rows; tags are found by GIN."""
+    """No page reads a table from its first row to its last, or sorts more than some rows; GIN finds tags (W24)."""
     async with opened(pg_url, backend="postgres", families=("recording",)) as database:
         await store_many(database.client.execute_query, "postgres", 10_000, 3)
         await database.client.execute_query("VACUUM ANALYZE")
@@ -145,6 +146,35 @@ async def test_w27_every_page_has_its_index_on_sqlite(sqlite_url: str) -> None:
             assert all(index in step for step in reads), (name, plan)
             assert not any("SCAN" in step and "INDEX" not in step for step in plan), (name, plan)
             assert not any("TEMP B-TREE" in step for step in plan), (name, plan)
+
+
+#: What looks for few rows by what no page is ordered by, with the index that must find them; the host's own reads too.
+_SOUGHT = [
+    ("idx_asm_session_deleted", care_statements.deleted(None, "sqlite").sql),
+    ("idx_asm_session_parent_", "SELECT id FROM asm_sessions WHERE parent_session_id = :id"),
+    ("idx_asm_runs_session_b2d292", statements.running(None, "sqlite").sql),
+    ("idx_asm_runs_session", statements.rows_of(RUN, frozenset(["session_id", "status"]), None, "sqlite").sql),
+    ("idx_asm_events_session_b88a4f", care_statements.events_by_type(None, "sqlite").sql),
+    ("idx_asm_runs_status", statements.lost_runs(None, "sqlite").sql),
+    ("idx_asm_runs_status", care_statements.stuck_runs(None, "sqlite").sql),
+    ("asm_artifacts_live_key", care_statements.soft_delete_artifact(None, "sqlite").sql),
+    ("idx_asm_artifac_key", "SELECT id FROM asm_artifacts WHERE key = :key"),
+    ("idx_asm_artifac_session", care_statements.live_artifacts("session_id", None, "sqlite").sql),
+    ("idx_asm_artifac_created", "SELECT id FROM asm_artifacts ORDER BY created_at, id LIMIT 50"),
+    ("idx_asm_artifac_run_id", "SELECT id FROM asm_artifacts WHERE run_id = :id"),
+]
+
+
+async def test_w27_what_is_sought_has_its_index_on_sqlite(sqlite_url: str) -> None:
+    """What retention, recovery and the host look for is found by an index as well (W27)."""
+    async with opened(sqlite_url, backend="sqlite-file", families=("recording",)) as database:
+        for index, sql in _SOUGHT:
+            values = dict.fromkeys(re.findall(r":(\w+)", sql), "[]")
+            async with database.client.acquire_connection() as raw:
+                found = await raw.execute_fetchall(f"EXPLAIN QUERY PLAN {sql}", values)
+            plan = [row[3] for row in found]
+            assert any(index in step for step in plan), (sql, plan)
+            assert not any(re.match(r"SCAN \w+$", step) for step in plan), (sql, plan)
 
 
 def of_types() -> list[tuple[str, Statement]]:

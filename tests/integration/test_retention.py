@@ -117,6 +117,22 @@ async def test_sessions_deleted_long_ago_are_deleted_for_good(recording_db: Data
     assert left == {"b", "recent", "pinned", "active"}  # M8
 
 
+async def test_a_session_that_cannot_be_pruned_is_told(recording_db: Database) -> None:
+    """W19: by its name, and the others are pruned all the same; asked to prune that one alone raises."""
+    for name in ("a", "b", "c"):
+        await kept(name)
+        await told(name, *["message_sent"] * 4)
+    await refuse_deletes(recording_db, "asm_events", "OLD.session_id = 'b'")
+    few = policy(max_events_per_session=1, batch_size=2)
+    report = await Maintenance().execute(few)
+    same_counts(report, events_pruned=6)
+    (error,) = report.errors
+    assert error.startswith("prune: session 'b'")
+    assert [len(await numbers(name)) for name in ("a", "b", "c")] == [1, 4, 1]
+    with pytest.raises(JidoError):
+        await Maintenance().prune_session_events("b", few)
+
+
 async def test_events_are_pruned_in_their_order(recording_db: Database) -> None:
     """M10 to M13, M15, W18, W20: first the types that go first, then the oldest; what tells how it went stays."""
     types = ["session_created", "run_started", *["message_sent"] * 3, *["message_streamed"] * 2, "policy_violation"]

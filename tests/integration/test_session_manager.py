@@ -888,7 +888,7 @@ async def test_a_plain_function_is_recorded(store: Any) -> None:
 
 
 async def test_a_run_that_is_taken_away_stops(store: Any) -> None:
-    """Cancelled by another process, its provider stops at the next sign of life, and its usage is added (W5, W7)."""
+    """Cancelled by another process, its provider stops at the next sign of life, its usage is added (W5, W7, W11)."""
     here, elsewhere = SessionManager(store, lease=0.3, pricing=_PRICES), SessionManager(store)
     session = await here.start_session("a")
     await here.activate_session(session.id)
@@ -903,7 +903,8 @@ async def test_a_run_that_is_taken_away_stops(store: Any) -> None:
     assert caught.value.reason == "run_cancelled"
     ended = await store.get_run(run.id)
     assert (ended.status, ended.cost_usd) == ("cancelled", 0.007)
-    assert _types(await store.get_events(session.id)).count("run_cancelled") == 1
+    (told,) = await store.get_events(session.id, type="run_cancelled")
+    assert (told.provider, told.correlation_id, told.data) == ("scripted", run.id, {"reason": "from elsewhere"})
 
 
 async def test_a_run_that_runs_is_never_executed_again(store: Any) -> None:
@@ -927,7 +928,7 @@ async def test_a_run_that_runs_is_never_executed_again(store: Any) -> None:
 
 
 async def test_a_run_whose_lease_ran_out_is_recovered(store: Any) -> None:
-    """One recoverer ends it, with its usage; who executed it learns that it is lost, and adds what it has (W7)."""
+    """One recoverer ends it, with its usage; who executed it learns that it is lost, and adds what it has (W7, W11)."""
     here = SessionManager(store, lease=30, pricing=_PRICES, buffering=Buffering(size=1))
     other = SessionManager(store, pricing=_PRICES)
     go_on, waits = asyncio.Semaphore(0), asyncio.Semaphore(0)
@@ -963,7 +964,9 @@ async def test_a_run_whose_lease_ran_out_is_recovered(store: Any) -> None:
     assert caught.value.reason == "run_lost"
     ended = await store.get_run(run.id)
     assert (ended.status, ended.error["code"], ended.cost_usd) == ("failed", "run_lost", 0.014)
-    assert _types(await store.get_events(session.id))[-2:] == ["run_failed", "token_usage_updated"]
+    told = (await store.get_events(session.id))[-2:]
+    assert _types(told) == ["run_failed", "token_usage_updated"]
+    assert {(event.provider, event.correlation_id) for event in told} == {("scripted", run.id)}
 
 
 async def test_a_run_once_that_is_lost_takes_its_session_along(store: Any) -> None:

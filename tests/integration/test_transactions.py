@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -119,6 +120,26 @@ async def test_cancelled_at_every_step(table: Database) -> None:
         if ended > 3:
             break
     assert seen == {True, False}, "the sweep must meet both outcomes"
+
+
+async def test_cancelled_at_every_step_while_it_is_undone(table: Database) -> None:
+    """Cancelled at any await of a rollback, too: nothing is there, and the connection is free for the next one."""
+
+    async def fail() -> None:
+        with suppress(ZeroDivisionError):
+            async with transaction(resolve(None, JidoThread)):
+                await say("UPDATE kv SET v = 1 WHERE k = 'a'")
+                raise ZeroDivisionError
+
+    ended = 0
+    for steps in range(200):
+        ended += await cancelled_after(steps, fail)
+        _assert_idle(table)
+        async with asyncio.timeout(10):
+            assert await contents() == BEFORE, f"torn when cancelled after {steps} steps"
+        if ended > 3:
+            break
+    assert ended > 3, "the sweep must come to the end"
 
 
 async def test_cancelled_at_every_step_inside_the_hosts(table: Database) -> None:

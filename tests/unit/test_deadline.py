@@ -1,4 +1,4 @@
-"""The one timer under every PostgreSQL statement: it behaves as two nested `asyncio.timeout` would."""
+"""The one timer under every PostgreSQL statement, like two nested `asyncio.timeout`; and what is never cut off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from jido_tortoise import database
-from jido_tortoise.database import _Deadline
+from jido_tortoise.database import _Deadline, to_the_end
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +100,23 @@ async def test_no_limit() -> None:
     """An infinite timeout is one."""
     with _Deadline(float("inf")):
         await asyncio.sleep(0.01)
+
+
+async def test_what_must_end_is_waited_for_however_often_it_is_cancelled() -> None:
+    """A second cancellation, such as a shutdown's behind a timeout's, cuts a COMMIT off no more than the first."""
+    gate, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await gate.wait()
+        ended.set()
+
+    task = asyncio.ensure_future(to_the_end(work()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()

@@ -69,6 +69,12 @@ def test_a_front_door_is_made_with_what_it_can_use(bad: Any) -> None:
         Jido.connect(7)  # type: ignore[arg-type]
 
 
+def test_storages_of_two_schemas_are_two() -> None:
+    """An agent that was stored in one has never met the other; the timeout makes no difference."""
+    assert TortoiseStorage(schema="a", timeout=1) == TortoiseStorage(schema="a")
+    assert TortoiseStorage(schema="a") not in [TortoiseStorage(schema="b"), TortoiseStorage("a"), TortoiseStorage()]
+
+
 def test_the_partition_of_a_bound_jido_stands() -> None:
     """A manager never leaves the partition of the Jido it was given; to say the same twice is fine."""
     blue = Jido(InMemoryStorage()).bind(partition="blue")

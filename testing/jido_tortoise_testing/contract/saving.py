@@ -166,10 +166,15 @@ class SaveChecks(Checks):
 
     @needs("atomic_save")
     async def test_matching_guards(self, storage: FullStorage) -> None:
-        """A save whose two guards match is done."""
-        await storage.save("k", {"n": 1}, expected_version=0, thread=write("a", expected=0))
-        saved = await storage.save("k", {"n": 2}, expected_version=1, thread=write("b", expected=1))
+        """A save whose two guards match is done, and a clock that is behind moves no time of change back."""
+        with seams.replaced(now_ms=lambda: 5_000):
+            await storage.save("k", {"n": 1}, expected_version=0, thread=write("a", expected=0))
+        with seams.replaced(now_ms=lambda: 1_000):
+            saved = await storage.save("k", {"n": 2}, expected_version=1, thread=write("b", expected=1))
+            await storage.save("k", {"n": 3}, expected_version=2)
         assert (saved.version, saved.rev) == (2, 2)
+        times = ((await fetched(storage))[0].updated_at, (await loaded(storage, "t")).updated_at)
+        assert times == (seams.to_datetime(5_000),) * 2
 
     @needs("atomic_save")
     async def test_save_is_usable_after_a_conflict(self, storage: FullStorage) -> None:
@@ -200,13 +205,15 @@ class SaveChecks(Checks):
 
     @needs("atomic_save", "head")
     async def test_save_of_an_empty_journal_with_metadata(self, storage: FullStorage) -> None:
-        """A save without entries makes a head only when it brings metadata to keep."""
+        """A save without entries makes a head only when it brings metadata to keep, and leaves one that is there."""
         await storage.save("k", {}, thread=write(expected=0))
         assert await storage.get_thread_head("t") is None
         await storage.save("k", {}, thread=write(expected=0, metadata={"title": "x"}))
         head = await storage.get_thread_head("t")
         assert head is not None
         assert (head.rev, head.metadata) == (0, {"title": "x"})
+        assert (await storage.save("k", {}, thread=write(expected=0))).rev == 0
+        assert await storage.get_thread_head("t") == head
 
     @needs("atomic_save")
     async def test_save_of_many_entries(self, storage: FullStorage, second: FullStorage) -> None:

@@ -443,6 +443,7 @@ async def test_an_event_that_is_another_one(
         ("mysql+aiomysql://x/y", "sqlite:// or postgresql://"),
         ("nonsense", "sqlite:// or postgresql://"),
         ("sqlite:///no/such.db", r"no database file no/such\.db"),
+        ("postgresql+asyncpg://ann:secret@db:here/shop", r"no URL of a PostgreSQL database"),
     ],
 )
 async def test_a_source_that_is_none(url: str, said: str) -> None:

@@ -187,6 +187,11 @@ class SessionChecks(StoreChecks):
         found = await second.get_session("s")
         assert_same(dict(found.metadata), RICH)
         assert_same(dict(found.context), {"rich": [RICH]})
+        # Of plain types but for one text, what a tool said is no less of a danger.
+        said = {"output": "nul \0", "half": "\ud800", "n": 1}
+        await store.append_event(event(data=said, metadata={"\0": "key"}))
+        (told,) = await second.get_events("s")
+        assert_same((dict(told.data), dict(told.metadata)), (said, {"\0": "key"}))
 
     async def test_what_is_stored_is_nobody_s(self, store: SessionStoreLike) -> None:
         """Changing a map that was saved, or one that was read, changes nothing that is stored."""
