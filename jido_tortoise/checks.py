@@ -80,13 +80,6 @@ def seconds(value: object, path: str, *, zero: bool = False) -> float:
     raise InvalidInputError.at(path, f"seconds as a number {'from 0 on' if zero else 'above 0'}", value)
 
 
-def truth(value: object, path: str) -> bool:
-    """Answer a bool; what only counts as one, such as the text "no", is refused."""
-    if not isinstance(value, bool):
-        raise InvalidInputError.at(path, "True or False", value)
-    return value
-
-
 def moment(value: object, path: str, error: type[InvalidInputError] = InvalidInputError) -> int:
     """Answer the milliseconds since 1970 of an int or an aware datetime."""
     if isinstance(value, datetime):

@@ -168,7 +168,7 @@ class Jido:
             SchemaError: Our tables are missing or old, or somebody else's; the message names the cure.
             ConfigError: The config is none, has no app of ours, or another one is open in this process.
         """
-        checks.truth(upgrade, "upgrade")
+        checks.flag(upgrade, "upgrade")
         return _serving(read_config(config), upgrade, *_checked_place(schema, partition))
 
 

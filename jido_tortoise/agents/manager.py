@@ -77,7 +77,7 @@ class AgentManager(Generic[A]):
         within = _checked_partition(partition, storage)
         self._home: Home[A] = Home(resolve_storage(storage), cls, within, check_scope(scope), check_journal(journal))
         self._fleet = Fleet(self._home, _checked_timeout(idle_timeout), _checked_hook(on_background_error))
-        self._checkpoint_on_exit = checks.truth(checkpoint_on_exit, "checkpoint_on_exit")
+        self._checkpoint_on_exit = checks.flag(checkpoint_on_exit, "checkpoint_on_exit")
 
     @property
     def storage(self) -> Storage:
