@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from jido_tortoise import checks, codec
 from jido_tortoise.agents import keys
-from jido_tortoise.agents.agent import AgentLike, normalise_schedule
+from jido_tortoise.agents.agent import Agent, AgentLike, normalise_schedule
 from jido_tortoise.agents.storage import Checkpoint
 from jido_tortoise.agents.thread import Thread
 from jido_tortoise.errors import (
@@ -40,13 +40,15 @@ def check_identity(agent: object) -> None:
 
 
 def check_names(agent: AgentLike) -> None:
-    """Refuse an agent whose id, type or partition no column can show; a class that is not ours checks none of them.
+    """Refuse an agent whose id, type or partition no column can show: a class that is not ours checks none of them.
 
     Raises:
         InvalidAgentError: `invalid_agent`, or `missing_agent_id`.
         InvalidInputError: Its partition is none.
     """
     check_identity(agent)
+    if isinstance(agent, Agent):
+        return  # it has checked them when they were given, once and not at every hibernate
     keys.check_agent_id(agent.id)
     checks.text(agent.agent_type, "agent.agent_type", InvalidAgentError)
     keys.check_partition(getattr(agent, "partition", None))
