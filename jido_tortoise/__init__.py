@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jido_tortoise.exports import lazily
+
 if TYPE_CHECKING:
     from jido_tortoise import schema
     from jido_tortoise.agents.agent import Agent, AgentLike
@@ -159,14 +161,5 @@ def _find(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
 if not TYPE_CHECKING:  # type checkers would take every misspelt name for one that it finds
-
-    def __getattr__(name: str) -> Any:
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = _find(name)
-        return value
+    __getattr__, __dir__ = lazily(globals(), _find)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jido_tortoise.exports import lazily
+
 if TYPE_CHECKING:
     from jido_tortoise.adk.google_adk import TortoiseSessionService
     from jido_tortoise.adk.pages import SessionPage
@@ -68,13 +70,4 @@ def _find(name: str) -> Any:
 
 
 if not TYPE_CHECKING:  # type checkers would take every misspelt name for one that it finds
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = _find(name)
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazily(globals(), _find)

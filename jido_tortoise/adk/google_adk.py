@@ -387,7 +387,6 @@ def _forget_when_undone(db: Db, session: Session) -> Session:
     Its number may be another writer's by then. Without one the session is known by its last event, which is not there;
     one that has none, and nothing else to be known by, is stale.
     """
-
     if not db.in_transaction:
         return session
 

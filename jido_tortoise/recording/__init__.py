@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jido_tortoise.exports import lazily
+
 if TYPE_CHECKING:
     from jido_tortoise.recording.artifact_stores import ArtifactStore
     from jido_tortoise.recording.artifacts import ArtifactRegistry
@@ -104,14 +106,9 @@ _NAMES = {
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+def _find(name: str) -> Any:
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 if not TYPE_CHECKING:  # type checkers would take every misspelt name for one that it finds
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        return value
+    __getattr__, __dir__ = lazily(globals(), _find)
