@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,7 +26,8 @@ from tortoise.context import TortoiseContext, get_current_context
 from tortoise.exceptions import ConfigurationError
 from tortoise.models import Model
 
-from jido_tortoise import commits, seams
+from jido_tortoise import commits
+from jido_tortoise.attempts import repeated
 from jido_tortoise.driver_errors import translated
 from jido_tortoise.errors import (
     AmbiguousConnectionError,
@@ -51,8 +52,6 @@ DEFAULT_TIMEOUT = 30.0
 GRACE = 0.5
 #: Seconds that the clean-up of a transaction may take before its connection is given up.
 PATIENCE = 5.0
-#: How often an autocommit statement that another transaction pushed aside is tried in all.
-ATTEMPTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +281,7 @@ async def fetch(db: Db, sql: str, args: Sequence[Any] = (), *, savepoint: bool =
     """
     if db.in_transaction:
         return await _bounded(db, _fetch_joined(db, sql, args, savepoint and not db.bare))
-    return await _again_when_busy(lambda: _bounded(db, _fetch_alone(db, sql, args)))
+    return await repeated(lambda: _bounded(db, _fetch_alone(db, sql, args)), StorageBusyError)
 
 
 async def _fetch_alone(db: Db, sql: str, args: Sequence[Any]) -> list[Any]:
@@ -390,15 +389,6 @@ def _timed_out(db: Db) -> StorageUnavailableError:
         timeout=db.timeout,
         outcome="unknown",
     )
-
-
-async def _again_when_busy(attempt: Callable[[], Awaitable[T]]) -> T:
-    for tried in range(1, ATTEMPTS):
-        try:
-            return await attempt()
-        except StorageBusyError:
-            await seams.sleep(random.uniform(0, min(0.002 * 2**tried, 0.1)))
-    return await attempt()
 
 
 async def in_thread(db: Db, job: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:

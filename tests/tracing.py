@@ -17,11 +17,14 @@ from typing import Any
 import pytest
 
 _PACKAGES = ("jido_tortoise", "jido_tortoise_testing")
+#: What they import of others and takes long.
+_DEAR = ("google.adk.sessions", "hypothesis", "pydantic", "tortoise.models", "aerich")
 #: How coverage tells a process to measure itself; the workers of pytest-xdist have heard it by now.
 _MEASURE = "COVERAGE_PROCESS_CONFIG"
 _measured = os.environ.get(_MEASURE)
 #: Coverage's, when it measures this process.
 _tracer: Any = sys.gettrace()
+_IS_TRACED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,8 +51,11 @@ def _trace(tracer: Any) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Trace our imports, and not what the tests import beside."""
+    """Trace our imports, and neither what they nor what the tests import beside."""
     if _tracer is not None:
+        with traced(None):
+            for module in _DEAR:
+                import_module(module)
         for module in _ours():
             import_module(module)
     with traced(None):
@@ -69,10 +75,25 @@ def pytest_runtestloop() -> Iterator[Any]:
         return (yield)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Choose what is traced: of a test with many parameters one set, on one of the databases that it runs on.
+
+    The others run the same lines, but for a few, and half of all tests are traced on each database.
+    """
+    variants: dict[tuple[object, str], list[pytest.Item]] = {}
+    for item in items:
+        variants.setdefault((item.parent, getattr(item, "originalname", item.name)), []).append(item)
+    for number, same in enumerate(variants.values()):
+        ordered = sorted(same, key=lambda item: "postgres" in item.name, reverse=bool(number % 2))
+        for item in same:
+            item.stash[_IS_TRACED] = item is ordered[0]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
-    """Trace no test on a SQLite file: the same one runs on SQLite in memory."""
-    with traced(None if "sqlite-file" in item.nodeid else _tracer):
+    """Trace those tests."""
+    with traced(_tracer if item.stash[_IS_TRACED] else None):
         return (yield)
 
 

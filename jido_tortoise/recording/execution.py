@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jido_tortoise import seams, telemetry
+from jido_tortoise.attempts import repeated
 from jido_tortoise.database import to_the_end
 from jido_tortoise.errors import (
     ConflictError,
@@ -46,8 +47,6 @@ _log = logging.getLogger("jido_tortoise")
 executing: ContextVar[frozenset[str]] = ContextVar("jido_tortoise_executing", default=frozenset())
 
 EventCallback = Callable[[Event], Any]
-#: How often the end is written anew when somebody else has written the run or session meanwhile.
-_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,14 +360,15 @@ class Execution:
             self._buffer.add(event)
             await self._tell(event)
         ends = told_once([event for said in ending.said() for event in self.maker.event(said)], self.run)
-        for left in reversed(range(_ATTEMPTS)):
+
+        async def attempt() -> None:
             try:
                 await self._buffer.insist(lambda: self._stored_end(ending, error, answer, output, ends))
-                return
             except (ConflictError, InvalidTransitionError):
-                if not left:
-                    raise
                 self.run = await self.settings.store.get_run(self.run.id)
+                raise
+
+        await repeated(attempt, ConflictError, InvalidTransitionError)
 
     async def _stored_end(
         self,

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypedDict, Unpack
 
 from jido_tortoise import checks, seams, telemetry
+from jido_tortoise.attempts import repeated
 from jido_tortoise.database import to_the_end
 from jido_tortoise.errors import ConflictError, InvalidInputError, InvalidTransitionError, JidoError, RunStoppedError
 from jido_tortoise.recording import continuation as continuing
@@ -33,8 +34,6 @@ from jido_tortoise.recording.transcript import Message, Transcript
 
 #: Seconds that a run is believed to be executed after its last sign of life; a third of it lies between two signs.
 LEASE = 30.0
-#: How often a change is made anew when somebody else has changed the same thing meanwhile.
-_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,17 +276,12 @@ class SessionManager:
     async def _updated(
         self, session_id: str, change: Callable[[Session], Session], told: Callable[[Session], Sequence[Event]]
     ) -> Session:
-        for left in reversed(range(_ATTEMPTS)):
+        async def attempt() -> Session:
             stored = await self.store.get_session(session_id)
             session = self._without_secrets(change(stored))
-            if session == stored:
-                return session
-            try:
-                return await self._stored(session, told(stored), once=True)
-            except ConflictError:
-                if not left:
-                    raise
-        raise AssertionError("unreachable")
+            return session if session == stored else await self._stored(session, told(stored), once=True)
+
+        return await repeated(attempt, ConflictError)
 
     async def _stored(self, session: Session, events: Sequence[Event], *, once: bool = False) -> Session:
         flushed = await self.store.flush(session=session, events=events, once=once)
@@ -309,17 +303,13 @@ class SessionManager:
             NotFoundError: `run_not_found`.
             ConflictError: `stale_run`: others have changed it again and again. `already_running`: as in `save_run`.
         """
-        for left in reversed(range(_ATTEMPTS)):
+
+        async def attempt() -> Run:
             stored = await self.store.get_run(run_id)
             run = self._run_without_secrets(change(stored))
-            if run == stored:
-                return run
-            try:
-                return await self.store.save_run(run, once=True)
-            except ConflictError as error:
-                if not left or error.reason != "stale_run":
-                    raise
-        raise AssertionError("unreachable")
+            return run if run == stored else await self.store.save_run(run, once=True)
+
+        return await repeated(attempt, ConflictError, when=lambda error: error.reason == "stale_run")
 
     async def start_run(
         self,
@@ -486,21 +476,19 @@ class SessionManager:
 
     async def _cancelled(self, run_id: str, reason: str | None, *before: Said) -> Run:
         """Cancel a run that nobody executes here, and tell of it, in one transaction."""
-        for left in reversed(range(_ATTEMPTS)):
+
+        async def attempt() -> Run:
             stored = await self.store.get_run(run_id)
             run = stored.with_status("cancelled")
             if run == stored:
                 return run
             maker = self._maker(run.session_id, run_id=run_id, provider=run.provider, correlation_id=run_id)
-            try:
-                made = [event for said in before for event in maker.event(said)]
-                events = told_once([*made, *maker.one("run_cancelled", _reason(reason))], stored)
-                session = await self.store.get_session(run.session_id)
-                return (await self.store.flush(session=session, run=run, events=events)).run or run
-            except ConflictError:
-                if not left:
-                    raise
-        raise AssertionError("unreachable")
+            made = [event for said in before for event in maker.event(said)]
+            events = told_once([*made, *maker.one("run_cancelled", _reason(reason))], stored)
+            session = await self.store.get_session(run.session_id)
+            return (await self.store.flush(session=session, run=run, events=events)).run or run
+
+        return await repeated(attempt, ConflictError)
 
     async def cancel_for_approval(self, run_id: str, tool_name: str, *, policy_name: str) -> Run:
         """Cancel a run because somebody must allow a tool first, and record that this was asked.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from jido_tortoise import seams, telemetry
+from jido_tortoise.attempts import repeated
 from jido_tortoise.errors import ConflictError, CorruptRowError, InvalidTransitionError, NotFoundError, RunStoppedError
 from jido_tortoise.recording.endings import session_ended
 from jido_tortoise.recording.entities import Event, Run
@@ -25,8 +25,6 @@ ENDS_SESSION = "ends_session"
 _PAGE, _AT_ONCE = 1000, 100
 #: That whoever recovers a run has for it.
 _SECONDS = 60.0
-#: How often the end is written anew when somebody else has written the run or session meanwhile.
-_ATTEMPTS = 10
 
 
 async def recover_runs(
@@ -86,27 +84,32 @@ async def _all_ended(store: LeasingStore, pricing: Pricing | None, limit: int, o
 async def _ended(store: LeasingStore, lost: Run, pricing: Pricing | None) -> Run | None:
     if not await store.lease_run(lost.id, seams.new_id("rec_"), _SECONDS):
         return None  # somebody else was faster, or it lives after all
-    usage, ends_session = await _said(store, lost)
+    said = await _said(store, lost)
+    try:
+        return await repeated(lambda: _end(store, lost, pricing, *said), ConflictError, InvalidTransitionError)
+    except (ConflictError, InvalidTransitionError):  # somebody changes one of them all the time
+        return None
+
+
+async def _end(store: LeasingStore, lost: Run, pricing: Pricing | None, usage: Usage, ends_session: bool) -> Run | None:
+    """End the run as it is stored now; None when it has ended."""
+    try:
+        session, run = await store.get_session(lost.session_id), await store.get_run(lost.id)
+    except NotFoundError:
+        return None  # deleted just now; or an orphan, which must not keep the others from being recovered
+    if run.is_terminal:
+        return None
     message = "the process that executed it gave no sign of life"
-    maker = EventMaker(lost.session_id, run_id=lost.id, provider=lost.provider, correlation_id=lost.id)
-    told = maker.one("run_failed", {"error_code": "run_lost", "error_message": message})
-    for _ in range(_ATTEMPTS):
-        try:
-            session, run = await store.get_session(lost.session_id), await store.get_run(lost.id)
-        except NotFoundError:
-            return None  # deleted just now; or an orphan, which must not keep the others from being recovered
-        if run.is_terminal:
-            return None
-        run = replace(run, token_usage=usage.tokens(None), turn_count=usage.turns or run.turn_count)
-        run = replace(run, cost_usd=cost_of(run, None, pricing, usage.model))
-        run = run.with_error({"code": "run_lost", "message": message})
-        session_ends: Sequence[Event] = ()
-        if ends_session:
-            error = RunStoppedError(message, reason="run_lost", run_id=run.id, session_id=session.id)
-            session, session_ends = session_ended(session, error, None)
-        with suppress(ConflictError, InvalidTransitionError):  # somebody has changed one of them just now
-            return (await store.flush(session=session, run=run, events=[*told, *session_ends])).run
-    return None
+    run = replace(run, token_usage=usage.tokens(None), turn_count=usage.turns or run.turn_count)
+    run = replace(run, cost_usd=cost_of(run, None, pricing, usage.model))
+    run = run.with_error({"code": "run_lost", "message": message})
+    maker = EventMaker(run.session_id, run_id=run.id, provider=run.provider, correlation_id=run.id)
+    events = maker.one("run_failed", {"error_code": "run_lost", "error_message": message})
+    if ends_session:
+        error = RunStoppedError(message, reason="run_lost", run_id=run.id, session_id=session.id)
+        session, session_ends = session_ended(session, error, None)
+        events = [*events, *session_ends]
+    return (await store.flush(session=session, run=run, events=events)).run
 
 
 async def _said(store: SessionStoreLike, run: Run) -> tuple[Usage, bool]:
