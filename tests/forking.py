@@ -3,7 +3,8 @@
 `run` is `subprocess.run` for a new interpreter, at a tenth of its price. What it runs is a process of its own, with
 its own arguments, folder, environment, import path, output and end. Who tests how an interpreter starts, what a program
 imports, terminals or signals starts `sys.executable` instead; so does `run` where coverage is to be measured, where
-another encoding is asked for, and elsewhere than on Linux.
+another encoding is asked for, and elsewhere than on Linux. A run of pytest is forked from a process that has imported
+pytest, its plugins and Tortoise, but nothing of ours, which it is to find, import and rewrite by itself.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-#: What our tests' programs import; that opens no connection and starts no thread, which a fork would not survive.
-_PRELOADED = (
+#: What the tests' programs import; that opens no connection and starts no thread, which a fork would not survive.
+_OF_PROGRAMS = (
     *(
         "aerich.cli",
         "aerich.ddl.postgres",
@@ -41,16 +42,23 @@ _PRELOADED = (
     *("jido_tortoise.agents.tortoise", "jido_tortoise.demo.run", "jido_tortoise.migrations.operations"),
     "jido_tortoise.schema",
 )
+#: What the tests that pytest runs import of others. Not Hypothesis, which remembers the folder where it is imported.
+_OF_PYTEST = (
+    *("aiosqlite", "anyio._backends._asyncio", "asyncpg", "pydantic", "tortoise.context", "tortoise.models"),
+    *("tortoise.backends.asyncpg", "tortoise.backends.sqlite", "tortoise.migrations.executor"),
+)
 #: Variables that have coverage measure a new process begin so.
 _MEASURE = "COVERAGE_PROCESS_"
 #: Variables that an interpreter reads when it starts begin so; PYTHONPATH alone can be obeyed later.
 _READ_AT_START = (_MEASURE, "LANG", "LC_", "PYTHON")
-#: Seconds until what runs is killed.
-_TIMEOUT = 60
 
 
 def run(
-    *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, stderr: int = subprocess.PIPE
+    *arguments: object,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stderr: int = subprocess.PIPE,
+    timeout: int = 60,
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m MODULE ...` or `python -c CODE ...` to its end.
 
@@ -59,21 +67,26 @@ def run(
         cwd: The folder to run in; else the current one.
         env: The whole environment; else the current one.
         stderr: `subprocess.STDOUT` to have it in stdout, where it was written.
+        timeout: Seconds until it is killed.
 
     Returns:
         What it printed and its exit code, that of a signal negative.
+
+    Raises:
+        subprocess.TimeoutExpired: It was killed.
     """
     line, environment = [str(argument) for argument in arguments], dict(os.environ if env is None else env)
     if sys.platform != "linux" or _at_start(environment) != _at_start(_environment()):
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": stderr}
-        return subprocess.run([sys.executable, *line], cwd=cwd, env=environment, text=True, timeout=_TIMEOUT, **pipes)
+        return subprocess.run([sys.executable, *line], cwd=cwd, env=environment, text=True, timeout=timeout, **pipes)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
-        request = json.dumps({"arguments": line, "cwd": str(cwd or Path.cwd()), "environment": environment})
+        place = {"cwd": str(cwd or Path.cwd()), "environment": environment, "timeout": timeout}
         descriptors = [out.fileno(), (out if stderr == subprocess.STDOUT else errors).fileno()]
-        socket.send_fds(_server(), [request.encode()], descriptors)
-        code = int(_server().recv(100))
+        server = _server("pytest" if line[:2] == ["-m", "pytest"] else "programs")
+        socket.send_fds(server, [json.dumps({"arguments": line, **place}).encode()], descriptors)
+        code = int(server.recv(100))
         if code == -signal.SIGALRM:
-            raise subprocess.TimeoutExpired(line, _TIMEOUT)
+            raise subprocess.TimeoutExpired(line, timeout)
         printed = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, errors)]
     return subprocess.CompletedProcess(line, code, *printed)
 
@@ -87,17 +100,18 @@ def _at_start(environment: Mapping[str, str]) -> dict[str, str]:
 @functools.cache
 def _environment() -> dict[str, str]:
     """Give the environment of the process that is forked, which measures no coverage and finds us by its folder."""
-    return {name: value for name, value in os.environ.items() if not name.startswith((_MEASURE, "PYTHONPATH"))}
+    others = (_MEASURE, "PYTEST_", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if not name.startswith(others)}
 
 
 @functools.cache
-def _server() -> socket.socket:
-    """Start the process that is forked; it ends when this one closes the socket, by whatever end."""
+def _server(of: str) -> socket.socket:
+    """Start the process that is forked for these; it ends when this one closes the socket, by whatever end."""
     # Of whole messages: one is a request, or the exit code that answers it.
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     root = Path(__file__).parents[1]
     with theirs:
-        line, nothing = [sys.executable, "-m", "tests.forking"], subprocess.DEVNULL
+        line, nothing = [sys.executable, "-m", "tests.forking", of], subprocess.DEVNULL
         process = subprocess.Popen(line, cwd=root, env=_environment(), stdin=theirs.fileno(), stdout=nothing)
 
     def stop() -> None:
@@ -109,6 +123,26 @@ def _server() -> socket.socket:
 
 
 # -- in the process that is forked --------------------------------------------------------------------------------
+
+
+def _import(names: Iterable[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
+
+
+def _import_by_pytest() -> None:
+    """Import the plugins of pytest and what tests import, in a run of no tests: asserts in some of it are rewritten."""
+    import pytest
+
+    class Imports:
+        def pytest_configure(self) -> None:
+            _import(_OF_PYTEST)
+
+    without = ("-pno:cacheprovider", "-pno:hypothesispytest", "-pno:jido_tortoise", "--noconftest")
+    options = ("-c", os.devnull, "-o", "asyncio_default_fixture_loop_scope=function")
+    with tempfile.TemporaryDirectory() as folder:
+        code = pytest.main([*without, *options, "--rootdir", folder, folder], plugins=[Imports()])
+    assert code == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 def _serve(requests: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -125,12 +159,12 @@ def _serve(requests: socket.socket) -> tuple[dict[str, Any], list[int]]:
         requests.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _become(arguments: list[str], cwd: str, environment: dict[str, str], descriptors: list[int]) -> None:
+def _become(arguments: list[str], cwd: str, environment: dict[str, str], timeout: int, descriptors: list[int]) -> None:
     """Be what a new interpreter would be that was started so; its end is that of this process."""
     for descriptor, known in zip((os.open(os.devnull, os.O_RDONLY), *descriptors), (0, 1, 2), strict=True):
         os.dup2(descriptor, known)
         os.close(descriptor)
-    signal.alarm(_TIMEOUT)
+    signal.alarm(timeout)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
@@ -146,10 +180,9 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str], descrip
 
 
 if __name__ == "__main__":
-    for name in _PRELOADED:
-        importlib.import_module(name)
+    _import_by_pytest() if sys.argv[1] == "pytest" else _import(_OF_PROGRAMS)
     gc.freeze()  # or each fork would walk through all that was imported, and copy its pages, when it ends
-    del sys.path[0]  # where this program was found
+    del sys.path[0], sys.modules["tests"]  # where this program was found
     interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fork is interrupted, and tells of it
     with socket.socket(fileno=os.dup(0)) as connection:
         request, files = _serve(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import forking
+from tests.toolkit.conftest import PLUGIN
 
 _TELL = (
     "import os, sys; print(sys.argv, sys.path, os.getcwd(), sys.stdin.read(), sys.stdout.encoding, sys.flags, __name__,"
@@ -41,6 +43,31 @@ def test_a_fork_does_what_a_new_interpreter_does(arguments: tuple[str, ...], tmp
     assert forked.stderr.splitlines()[-1:] == new.stderr.splitlines()[-1:]
 
 
+#: Fails, as it should, so that both sides are shown, by what pytest made of the assert.
+_TESTS = """
+import sys
+from jido_tortoise_testing.contract import run_check
+
+def test_it():
+    assert sorted(name for name in sys.modules if name.split(".")[0] in ("aerich", "hypothesis", "tests")) == ["none"]
+"""
+
+
+def test_a_forked_run_of_pytest_does_what_a_new_one_does(tmp_path: Path) -> None:
+    """It has our plugin and warnings for errors; that what was imported before cannot be rewritten would be one."""
+    (tmp_path / "test_it.py").write_text(_TESTS)
+    arguments = ("-m", "pytest", *PLUGIN, "-p", "no:cacheprovider", "-W", "error", "--jido-seed=1", "--rootdir=.")
+    arguments += ("-o", "asyncio_default_fixture_loop_scope=function")
+    forked = forking.run(*arguments, cwd=tmp_path)
+    new = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert "1 failed in " in new.stdout
+    assert (forked.returncode, _timeless(forked.stdout), forked.stderr) == (1, _timeless(new.stdout), new.stderr)
+
+
+def _timeless(printed: str) -> str:
+    return re.sub(r" in [0-9.]+s ", " ", printed)
+
+
 def test_what_was_written_keeps_its_order() -> None:
     """Errors between what else is printed, where a test wants both in one."""
     code = "import sys; print(1, flush=True); print(2, file=sys.stderr, flush=True); print(3)"
@@ -57,11 +84,20 @@ _PARENT = ("-c", "import os; print(os.getppid())")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_nothing_runs_beside_what_is_forked(tmp_path: Path) -> None:
+    """A fork has but one of the threads, whatever the others held; runs of pytest are forks of another process."""
+    (tmp_path / "test_it.py").write_text("def test_it():\n    import os; print('of', os.getppid())\n")
+    printed = forking.run("-m", "pytest", "-s", "-p", "no:cacheprovider", "--rootdir=.", cwd=tmp_path).stdout
+    parents = {int(forking.run(*_PARENT).stdout), int(printed.partition("of ")[2].split()[0])}
+    assert len(parents - {os.getpid()}) == 2
+    assert [len(os.listdir(f"/proc/{parent}/task")) for parent in parents] == [1, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 def test_what_an_interpreter_reads_at_its_start_takes_a_new_one() -> None:
-    """Coverage, encodings and the like cannot be set afterwards; nothing runs beside what is forked."""
+    """Coverage, encodings and the like cannot be set afterwards."""
     parent = int(forking.run(*_PARENT).stdout)
     assert parent == int(forking.run(*_PARENT).stdout) != os.getpid()
-    assert len(os.listdir(f"/proc/{parent}/task")) == 1
     for name in ("PYTHONIOENCODING", "COVERAGE_PROCESS_CONFIG", "LC_ALL"):
         assert int(forking.run(*_PARENT, env={**os.environ, name: ""}).stdout) == os.getpid()
 

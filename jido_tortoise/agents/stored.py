@@ -6,16 +6,14 @@ cancellation, a lost connection). Both are told by a look at what is stored: by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from jido_tortoise import codec
 from jido_tortoise.agents.storage import Checkpoint, Saved, Storage
 from jido_tortoise.agents.thread import Thread
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A write that may have landed."""
 
     #: The checkpoint as it was to be stored, but for the pointer.
@@ -31,15 +29,14 @@ class Attempt:
 
     def frozen(self) -> Attempt:
         """Answer the same with data of its own: what is in the state goes on changing."""
-        return replace(self, data=codec.loads(codec.dumps(self.data)))
+        return self._replace(data=codec.loads(codec.dumps(self.data)))
 
 
 def _bare(data: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name != "thread"}
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """Where an agent was last known to be; replaced as a whole, so that a failed write leaves the old one."""
 
     storage: Storage
@@ -106,7 +103,7 @@ class Stored:
 
     def moved_to(self, version: int | None, rev: int | None) -> Stored:
         """Answer what is known after a look; the attempts stay until a write is certain."""
-        return replace(self, version=version, rev=rev, earlier=self.earlier | {self.version})
+        return self._replace(version=version, rev=rev, earlier=self.earlier | {self.version})
 
     def after(self, saved: Saved, attempt: Attempt) -> Stored:
         """Answer what is known after a write that was acknowledged."""

@@ -246,7 +246,9 @@ def sqlite_follower(follower: Follower) -> str:
 
 
 def _beside_head(sql: str) -> str:
-    return f"WITH h(counter) AS (VALUES (:counter)) {sql}".replace("{schema}", "").replace("{after}", "true")
+    # A table of one row, `h`, would cost a third of the statement.
+    sql = sql.replace(" FROM h ", " ").replace("h.counter", ":counter")
+    return sql.replace("{schema}", "").replace("{after}", "true")
 
 
 # -- reading, trimming, copying, deleting -------------------------------------------------------------------------

@@ -126,7 +126,7 @@ class JournalTable:
         return (self.number, *(column.name for column in self.row))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: every append makes one, which would take three times as long
 class Append:
     """One append to one journal."""
 
@@ -167,7 +167,7 @@ class Head:
     updated_at: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, as above
 class Written:
     """What an append that happened answers."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from jido_tortoise.agents.memory import InMemoryStorage
 from jido_tortoise_testing.contract import Checks, StorageContract, check_names, run_check
 from jido_tortoise_testing.contract.base import needed
+from tests import forking
 
 ADAPTER = '''
 import pytest
@@ -40,18 +40,8 @@ class TestSixMethods(StorageContract):
 
 def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in a project that has nothing of ours but the installed packages."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        str(folder),
-        *options,
-        str(folder),
-    ]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    arguments = ("-p", "no:cacheprovider", "--rootdir", folder, *options, folder)
+    return forking.run("-m", "pytest", *arguments, cwd=folder, timeout=120)
 
 
 def test_a_storage_of_six_methods_is_asked_for_no_more(tmp_path: Path) -> None:

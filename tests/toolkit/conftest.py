@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
+import time
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+from tests import forking
+
 ROOT = Path(__file__).parent.parent.parent
 #: A checkout that was installed before the plugin was there does not know its entry point.
 PLUGIN = () if entry_points(group="pytest11", name="jido_tortoise") else ("-p", "_jido_tortoise_pytest")
 #: Plugins of others, by the word that tests say which use them: their import is a third of what a small run takes.
 _DEAR = {"anyio": "anyio", "faker": "faker", "hypothesis": "hypothesispytest"}
-TIMEOUT = 120.0
+TIMEOUT = 120
 
 MODELS = """
 from tortoise import fields
@@ -48,6 +52,15 @@ def plugins_for(*sources: str) -> list[str]:
     return [*PLUGIN, *(f"-pno:{name}" for name in unused)]
 
 
+def run_pytest(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    """Run pytest as `pytester.runpytest_subprocess` does, in a fork of a process that has imported others' packages."""
+    folder, started = tempfile.mkdtemp(prefix="runpytest-", dir=pytester.path), time.monotonic()
+    done = forking.run("-m", "pytest", f"--basetemp={folder}", *arguments, cwd=pytester.path, timeout=TIMEOUT)
+    print(done.stdout, done.stderr, sep="\n")
+    out, errors = done.stdout.splitlines(), done.stderr.splitlines()
+    return pytest.RunResult(done.returncode, out, errors, time.monotonic() - started)
+
+
 @pytest.fixture
 def host(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Host:
     """Write a service with its settings, and give what runs its tests."""
@@ -59,12 +72,16 @@ def host(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Host:
         monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(shop_models=MODELS, shop_settings=SETTINGS)
 
-    def run(source: str, *arguments: str, mode: str = "auto", plugin: bool = True) -> pytest.RunResult:
+    def run(
+        source: str, *arguments: str, mode: str = "auto", plugin: bool = True, fork: bool = True
+    ) -> pytest.RunResult:
         ini = INI.format(mode=mode)
         pytester.makeini(ini if plugin else re.sub("jido_.*", "", ini))
         pytester.makepyfile(test_shop=source)
         chosen = plugins_for(source) if plugin else ["-p", "no:jido_tortoise"]
-        return pytester.runpytest_subprocess(*chosen, *arguments, timeout=TIMEOUT)
+        if not fork:
+            return pytester.runpytest_subprocess(*chosen, *arguments, timeout=TIMEOUT)
+        return run_pytest(pytester, *chosen, *arguments)
 
     return run
 

@@ -14,7 +14,7 @@ import pytest
 import _jido_tortoise_pytest as plugin
 from jido_tortoise_testing.plugin import MARKS
 from jido_tortoise_testing.settings import SETTINGS
-from tests.toolkit.conftest import ROOT, TIMEOUT, plugins_for
+from tests.toolkit.conftest import ROOT, plugins_for, run_pytest
 
 pytest_plugins = ["pytester"]
 # It also takes away what the environment of this run says to pytest.
@@ -72,7 +72,7 @@ def test_its_service_does_what_the_pages_say(backend: str, pg_server: str, pytes
         path.write_text(file.text)
     arguments = [f"--jido-db={backend}", f"--jido-db-url={pg_server}", "--tb=short", "--deselect", _CONTRACT, "tests"]
     plugins = plugins_for(*(file.text for file in written.values()))
-    result = pytester.runpytest_subprocess(*plugins, *arguments, timeout=TIMEOUT)
+    result = run_pytest(pytester, *plugins, *arguments)
     failing = [file for file in written.values() if file.words]
     result.assert_outcomes(
         passed=sum(_tests(file) for name, file in written.items() if name.startswith("tests/") and not file.words) + 1,
@@ -92,7 +92,7 @@ def test_the_contract_runs_as_the_page_says(pytester: pytest.Pytester) -> None:
     """Each check is a test; those of one group stand for all."""
     source = files()[_CONTRACT].text
     pytester.makepyfile(test_my_storage=source)
-    result = pytester.runpytest_subprocess(*plugins_for(source), "-k", "spurious or rev", timeout=TIMEOUT)
+    result = run_pytest(pytester, *plugins_for(source), "-k", "spurious or rev")
     outcomes = result.parseoutcomes()
     assert outcomes["passed"] >= 5
     assert outcomes["passed"] + outcomes["deselected"] >= 300

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from jido_tortoise_testing.postgres import _children
-from tests.toolkit.conftest import INI, TIMEOUT, Host, plugins_for
+from tests.toolkit.conftest import INI, Host, plugins_for, run_pytest
 from tests.toolkit.test_postgres import _alive, _eventually
 
 pytest_plugins = ["pytester"]
@@ -161,7 +161,7 @@ def test_every_style_passes_and_fails_in_the_same_words(
     pytester.makeini(INI.format(mode=mode))
     plugins = plugins_for(*styles.values())
     arguments = [*plugins, "--jido-db=both", "--jido-seed=3", "--tb=short", f"--order={len(mode)}", f"-n{workers}"]
-    result = pytester.runpytest_subprocess(*arguments, timeout=TIMEOUT)
+    result = run_pytest(pytester, *arguments)
     result.assert_outcomes(passed=2 * len(styles), failed=2 * len(styles))
     printed = result.stdout.str()
     for words in _words(styles):

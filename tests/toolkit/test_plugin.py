@@ -305,7 +305,7 @@ def test_nothing():
     heavy = {"tortoise", "jido_tortoise", "faker", "hypothesis", "asyncpg", "aiosqlite"}
     assert heavy.isdisjoint(sys.modules)
 """
-    result = host(source, "-p", "no:hypothesispytest", "-p", "no:faker")
+    result = host(source, "-p", "no:hypothesispytest", "-p", "no:faker", fork=False)
     result.assert_outcomes(passed=1)
     result.stdout.re_match_lines(
         [r"jido: sqlite :memory: \(fresh per test\), seed \d+ \(--jido-seed=\d+\), Tortoise.init gives the sandbox"]
