@@ -281,14 +281,20 @@ async def fetch(db: Db, sql: str, args: Sequence[Any] = (), *, savepoint: bool =
     """
     if db.in_transaction:
         return await _bounded(db, _fetch_joined(db, sql, args, savepoint and not db.bare))
-    return await repeated(lambda: _bounded(db, _fetch_alone(db, sql, args)), StorageBusyError)
+
+    async def attempt() -> list[Any]:
+        held: list[Any] = []
+        return await _bounded(db, _fetch_alone(db, sql, args, held), held)
+
+    return await repeated(attempt, StorageBusyError)
 
 
-async def _fetch_alone(db: Db, sql: str, args: Sequence[Any]) -> list[Any]:
+async def _fetch_alone(db: Db, sql: str, args: Sequence[Any], held: list[Any]) -> list[Any]:
     rows: list[Any] | None = None
     spared: Any = None
     try:
         async with db.client.acquire_connection() as raw:
+            held.append(raw)
             rows = await raw.fetch(sql, *args)
             spared = _spare_reset(db.client._pool, raw)
     except Exception:
@@ -325,12 +331,13 @@ async def _fetch_joined(db: Db, sql: str, args: Sequence[Any], savepoint: bool) 
             return list(await raw.fetch(sql, *args))
 
 
-async def _bounded(db: Db, work: Coroutine[Any, Any, T]) -> T:
+async def _bounded(db: Db, work: Coroutine[Any, Any, T], held: Sequence[Any] | None = None) -> T:
+    """Await what may take as long as the timeout says; `held` is empty while it has no connection of the pool yet."""
     try:
         with translated(), _Deadline(db.timeout):
             return await work
     except TimeoutError as error:
-        raise _timed_out(db) from error
+        raise (_timed_out(db) if held is None or held else _without_connection(db)) from error
 
 
 class _Deadline:
@@ -370,24 +377,24 @@ class _Deadline:
 
 
 def _timed_out(db: Db) -> StorageUnavailableError:
-    pool = getattr(db.client, "_pool", None)
-    if (
-        pool is not None
-        and not db.in_transaction
-        and pool.get_idle_size() == 0
-        and pool.get_size() >= pool.get_max_size()
-    ):
-        return StorageTimeoutError(
-            f"no connection became free within {db.timeout:g} s:"
-            f" all {pool.get_max_size()} of the pool are in use (maxsize=)",
-            reason="pool_exhausted",
-            timeout=db.timeout,
-            outcome="unknown",
-        )
     return StorageTimeoutError(
         f"the database did not answer within {db.timeout:g} s; whether it wrote is not known",
         timeout=db.timeout,
         outcome="unknown",
+    )
+
+
+def _without_connection(db: Db) -> StorageUnavailableError:
+    pool = db.client._pool
+    if pool is None or pool.get_size() < pool.get_max_size():
+        message = f"the database took no connection within {db.timeout:g} s"
+        return StorageTimeoutError(message, timeout=db.timeout, outcome="not_applied")
+    return StorageTimeoutError(
+        f"no connection became free within {db.timeout:g} s:"
+        f" all {pool.get_max_size()} of the pool are in use (maxsize=)",
+        reason="pool_exhausted",
+        timeout=db.timeout,
+        outcome="not_applied",
     )
 
 
@@ -601,7 +608,7 @@ def _execute(connection: sqlite3.Connection, sql: str) -> None:
 @asynccontextmanager
 async def _on_postgres(db: Db) -> AsyncIterator[Db]:
     wrapper = db.client._in_transaction().client  # Tortoise's own, so that the host's queries join
-    raw = await _bounded(db, db.client.acquire_connection().__aenter__())
+    raw = await _bounded(db, db.client.acquire_connection().__aenter__(), ())
     try:
         wrapper._connection = raw
         wrapper.transaction = raw.transaction()

@@ -106,6 +106,14 @@ async def test_a_timeout_that_is_none(sqlite_db: Database, wrong: Any) -> None:
         assert caught.value.path == "timeout"
 
 
+async def test_a_schema_on_sqlite(sqlite_db: Database) -> None:
+    """SQLite has none; it is not passed over, or two storages of two schemas would share their tables."""
+    for take in (TortoiseStorage(schema="one").get_checkpoint, TortoiseStorage(schema="one").delete_thread):
+        with pytest.raises(InvalidInputError) as caught:
+            await take("a")
+        assert caught.value.path == "schema"
+
+
 def test_another_database() -> None:
     """A driver that is not there, and would be of no use to us, is told with those that are."""
     with pytest.raises(ConfigError, match=r"'nodriver' is not installed .*speaks SQLite, and PostgreSQL") as caught:
@@ -254,30 +262,43 @@ async def test_the_same_call_again_after_an_unknown_outcome(own_pg_server: Postg
         assert (await storage.get_thread_head("t")).rev == 3  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("inside", [False, True], ids=["autocommit", "transaction"])
-async def test_frozen_server_runs_into_the_timeout(
-    own_pg_server: PostgresServer, own_pg_url: str, inside: bool
-) -> None:
-    """A server that does not answer (SIGSTOP) is our timeout, soon, and not a hang; afterwards the pool is whole."""
-    async with opened(f"{own_pg_url}&maxsize=2") as database:
-        storage = TortoiseStorage(timeout=0.3)
+@pytest.mark.parametrize("where", ["autocommit", "transaction", "savepoint", "commit"])
+async def test_frozen_server_runs_into_the_timeout(own_pg_server: PostgresServer, own_pg_url: str, where: str) -> None:
+    """A server that does not answer (SIGSTOP) is our timeout, soon, and not a hang; afterwards the pool is whole.
+
+    That its only connection is in use is no reason: only who never got one is told so, and has written nothing.
+    """
+    async with opened(f"{own_pg_url}&maxsize=1") as database:
+        storage = TortoiseStorage(timeout=0.2)
         await storage.append_thread("t", NOTE)
         began = time.monotonic()
-        if inside:
-            with pytest.raises(StorageUnavailableError):
-                async with transaction(resolve(None, JidoThread, timeout=0.3)):
-                    own_pg_server.pause()
-                    await storage.append_thread("t", NOTE)
-        else:
+        if where == "autocommit":
             own_pg_server.pause()
+            errors = await asyncio.gather(*[storage.append_thread("t", NOTE) for _ in "ab"], return_exceptions=True)
+            assert _told(*errors) == [("storage_timeout", "unknown"), ("pool_exhausted", "not_applied")]
+            async with opened(own_pg_url, tables=False):
+                with pytest.raises(StorageTimeoutError, match="took no connection") as caught:
+                    await storage.append_thread("t", NOTE)
+                assert _told(caught.value) == [("storage_timeout", "not_applied")]
+        else:
             with pytest.raises(StorageTimeoutError) as caught:
-                await storage.append_thread("t", NOTE)
-            assert caught.value.outcome == "unknown"
+                async with transaction(resolve(None, JidoThread, timeout=0.2)):
+                    own_pg_server.pause()
+                    if where == "transaction":
+                        await storage.append_thread("t", NOTE)
+                    if where == "savepoint":
+                        async with asyncio.timeout(8), transaction(resolve(None, JidoThread, timeout=0.2)):
+                            pass
+            assert _told(caught.value) == [("storage_timeout", "unknown")]
         assert time.monotonic() - began < 8
         own_pg_server.resume()
         await _until_answered(storage)
         pool = database.client._pool
         await _until(lambda: pool.get_idle_size() == pool.get_size())
+
+
+def _told(*errors: Any) -> list[tuple[str, str]]:
+    return [(error.reason, error.outcome) for error in errors]
 
 
 async def test_restarted_server_is_met_again(own_pg_server: PostgresServer, own_pg_url: str) -> None:
@@ -330,7 +351,11 @@ async def test_exhausted_pool(pg_url: str) -> None:
         await asyncio.sleep(0.05)
         with pytest.raises(StorageTimeoutError, match="maxsize") as caught:
             await storage.append_thread("t", NOTE)
-        assert caught.value.reason == "pool_exhausted"
+        assert _told(caught.value) == [("pool_exhausted", "not_applied")]
+        with pytest.raises(StorageTimeoutError, match="maxsize") as caught:
+            async with transaction(resolve(None, JidoThread, timeout=0.05)):
+                pass
+        assert _told(caught.value) == [("pool_exhausted", "not_applied")]
         release.set()
         await holder
         assert (await storage.append_thread("t", NOTE)).rev == 1

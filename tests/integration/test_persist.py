@@ -33,6 +33,7 @@ from jido_tortoise.errors import (
     MissingThreadError,
     NotFoundError,
     StorageError,
+    StorageTimeoutError,
     ThawError,
     ThreadMismatchError,
     UnstorableError,
@@ -1106,6 +1107,43 @@ async def test_rolled_back_and_overtaken(tortoise: TortoiseStorage) -> None:
     with pytest.raises(ConflictError):
         await hibernate(tortoise, mine)
     assert (await thaw(tortoise, Bare, "a")).state == {"n": 2}
+
+
+async def test_a_write_that_never_landed_and_anothers_like_it() -> None:
+    """The checkpoint is equal to what was to be stored, but two versions on: it is another writer's, and stays."""
+    storage = FaultyStorage()
+    await hibernate(storage, bare(n=0))
+    mine, theirs = await thaw(storage, Bare, "a"), await thaw(storage, Bare, "a")
+    mine.state["n"] = 1
+    lost = StorageTimeoutError("no answer", outcome="unknown")
+    with storage.failing("save", lost), pytest.raises(StorageTimeoutError):
+        await hibernate(storage, mine)
+    for number in (7, 1):
+        theirs.state["n"] = number
+        await hibernate(storage, theirs)
+    mine.state["n"] = 2
+    with pytest.raises(ConflictError):
+        await hibernate(storage, mine)
+    assert (await raw(storage))["state"] == {"n": 1}
+
+
+async def test_a_refused_write_is_no_attempt(storage: Any) -> None:
+    """What was refused has not landed: neither is another's equal write taken for it, nor is it looked for."""
+    await hibernate(storage, bare(n=0))
+    mine, theirs = await thaw(storage, Bare, "a"), await thaw(storage, Bare, "a")
+    mine.state["n"] = theirs.state["n"] = 1
+    await hibernate(storage, theirs)
+    for _ in range(2):
+        with pytest.raises(ConflictError):
+            await hibernate(storage, mine)
+        mine.state["n"] += 1
+    assert (await raw(storage))["state"] == {"n": 1}
+    unmet = bare(n=object())
+    with pytest.raises(UnstorableError):
+        await hibernate(storage, unmet)
+    unmet.state["n"] = 9
+    await hibernate(storage, unmet)
+    assert (await raw(storage))["state"] == {"n": 9}
 
 
 async def test_conflict_leaves_the_hosts_transaction_usable(tortoise: TortoiseStorage) -> None:

@@ -569,6 +569,8 @@ def test_schedule_is_normalised() -> None:
         7: {**fine, "timezone": "Europe/Berlin"},
     }
     assert normalise_schedule({"job": {"cron_expression": "x"}})["job"]["message"] is None
+    # Which zones there are the scheduler knows; a text is never replaced by a zone in which the job would run unseen.
+    assert normalise_schedule({"job": {**fine, "timezone": ""}})["job"]["timezone"] == ""
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -96,6 +98,22 @@ async def test_the_hosts_own_timeout_around_it() -> None:
     assert cancelling() == 0
 
 
+async def test_in_a_task_that_was_cancelled_before() -> None:
+    """One that goes on all the same, as a shutdown that still stores something: its timeouts are timeouts."""
+
+    async def work() -> int:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        with pytest.raises(TimeoutError), _Deadline(0.01):
+            await asyncio.sleep(10)
+        return cancelling()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await task == 1
+
+
 async def test_no_limit() -> None:
     """An infinite timeout is one."""
     with _Deadline(float("inf")):
@@ -120,3 +138,22 @@ async def test_what_must_end_is_waited_for_however_often_it_is_cancelled() -> No
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended.is_set()
+
+
+async def test_what_failed_behind_a_cancellation_is_not_reported_as_forgotten() -> None:
+    """The caller sees its cancellation; that the work failed too is in nobody's log as an error never retrieved."""
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+    async def work() -> None:
+        await asyncio.sleep(0.01)
+        raise ValueError
+
+    task = asyncio.ensure_future(to_the_end(work()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task
+    gc.collect()
+    assert reported == []
