@@ -1,10 +1,11 @@
 """New Python processes that need not import Tortoise, Aerich and us again: forks of one that has done so.
 
-`run` is `subprocess.run` for a new interpreter, at a tenth of its price. What it runs is a process of its own, with
-its own arguments, folder, environment, import path, output and end. Who tests how an interpreter starts, what a program
-imports, terminals or signals starts `sys.executable` instead; so does `run` where coverage is to be measured, where
-another encoding is asked for, and elsewhere than on Linux. A run of pytest is forked from a process that has imported
-pytest, its plugins and Tortoise, but nothing of ours, which it is to find, import and rewrite by itself.
+`run` is `subprocess.run` for a new interpreter, at a tenth of its price; `together` runs several at once. Each is a
+process of its own, with its own arguments, folder, environment, import path, output and end. Who tests how an
+interpreter starts, what a program imports, terminals or signals starts `sys.executable` instead; so does `run` where
+coverage is to be measured, where another encoding is asked for, and elsewhere than on Linux. A run of pytest is forked
+from a process that has imported pytest, its plugins and Tortoise, but nothing of ours: it is to find, import and
+rewrite that by itself.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 #: What the tests' programs import; that opens no connection and starts no thread, which a fork would not survive.
 _OF_PROGRAMS = (
@@ -51,6 +55,10 @@ _OF_PYTEST = (
 _MEASURE = "COVERAGE_PROCESS_"
 #: Variables that an interpreter reads when it starts begin so; PYTHONPATH alone can be obeyed later.
 _READ_AT_START = (_MEASURE, "LANG", "LC_", "PYTHON")
+#: Files of a request, two for a program.
+_MOST = 64
+#: Held from a request to its answer: a test may ask in a thread of its own.
+_asking = threading.Lock()
 
 
 def run(
@@ -75,20 +83,57 @@ def run(
     Raises:
         subprocess.TimeoutExpired: It was killed.
     """
-    line, environment = [str(argument) for argument in arguments], dict(os.environ if env is None else env)
-    if sys.platform != "linux" or _at_start(environment) != _at_start(_environment()):
-        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": stderr}
-        return subprocess.run([sys.executable, *line], cwd=cwd, env=environment, text=True, timeout=timeout, **pipes)
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
-        place = {"cwd": str(cwd or Path.cwd()), "environment": environment, "timeout": timeout}
-        descriptors = [out.fileno(), (out if stderr == subprocess.STDOUT else errors).fileno()]
-        server = _server("pytest" if line[:2] == ["-m", "pytest"] else "programs")
-        socket.send_fds(server, [json.dumps({"arguments": line, **place}).encode()], descriptors)
-        code = int(server.recv(100))
-        if code == -signal.SIGALRM:
-            raise subprocess.TimeoutExpired(line, timeout)
-        printed = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (out, errors)]
-    return subprocess.CompletedProcess(line, code, *printed)
+    return together(arguments, cwd=cwd, env=env, stderr=stderr, timeout=timeout)[0]
+
+
+def together(
+    *lines: Sequence[object],
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stderr: int = subprocess.PIPE,
+    timeout: int = 60,
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run several such programs at once, as `run` does one; give what each did when all have ended."""
+    programs = [[str(argument) for argument in line] for line in lines]
+    environment = dict(os.environ if env is None else env)
+    is_forked = sys.platform == "linux" and _at_start(environment) == _at_start(_environment())
+    place = {"cwd": str(cwd or Path.cwd()), "environment": environment, "timeout": timeout}
+    with ExitStack() as files:
+        printed = [[files.enter_context(tempfile.TemporaryFile()) for _ in range(2)] for _ in programs]
+        written = [(out.fileno(), (out if stderr == subprocess.STDOUT else errors).fileno()) for out, errors in printed]
+        codes = (_forked if is_forked else _started)(programs, place, written)
+        if -signal.SIGALRM in codes:
+            raise subprocess.TimeoutExpired(programs[codes.index(-signal.SIGALRM)], timeout)
+        texts = [[_text_of(file) for file in two] for two in printed]
+    ended = zip(programs, codes, texts, strict=True)
+    return [subprocess.CompletedProcess(program, code, *text) for program, code, text in ended]
+
+
+def _text_of(file: IO[bytes]) -> str:
+    # The place where it is read next is its writers', too.
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()
+
+
+def _forked(programs: list[list[str]], place: dict[str, Any], written: list[tuple[int, int]]) -> list[int]:
+    server = _server("pytest" if programs[0][:2] == ["-m", "pytest"] else "programs")
+    request = json.dumps({"programs": programs, "place": place}).encode()
+    with _asking:
+        socket.send_fds(server, [request], [*chain(*written)])
+        return list(map(int, server.recv(1000).split()))
+
+
+def _started(programs: list[list[str]], place: dict[str, Any], written: list[tuple[int, int]]) -> list[int]:
+    where: dict[str, Any] = {"cwd": place["cwd"], "env": place["environment"], "stdin": subprocess.DEVNULL}
+    started = [
+        subprocess.Popen([sys.executable, *program], stdout=out, stderr=errors, **where)
+        for program, (out, errors) in zip(programs, written, strict=True)
+    ]
+    try:
+        return [process.wait(place["timeout"]) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 def _at_start(environment: Mapping[str, str]) -> dict[str, str]:
@@ -107,7 +152,7 @@ def _environment() -> dict[str, str]:
 @functools.cache
 def _server(of: str) -> socket.socket:
     """Start the process that is forked for these; it ends when this one closes the socket, by whatever end."""
-    # Of whole messages: one is a request, or the exit code that answers it.
+    # Of whole messages: one is a request, or the exit codes that answer it.
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     root = Path(__file__).parents[1]
     with theirs:
@@ -146,17 +191,26 @@ def _import_by_pytest() -> None:
 
 
 def _serve(requests: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Fork for each request, one after the other, and return it in the fork; exit when there are no more."""
+    """Fork for each program of each request, and return it in the fork; exit when there are no more."""
     while True:
-        request, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 2)
+        request, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, _MOST)
         if not request:
             raise SystemExit
-        if (child := os.fork()) == 0:
-            return json.loads(request), descriptors
-        for descriptor in descriptors:
-            os.close(descriptor)
-        _, status = os.waitpid(child, 0)
-        requests.send(str(os.waitstatus_to_exitcode(status)).encode())
+        asked, forks = json.loads(request), []
+        for number, arguments in enumerate(asked["programs"]):
+            if (fork := os.fork()) == 0:
+                written = descriptors[2 * number : 2 * number + 2]
+                _close(set(descriptors).difference(written))
+                return {"arguments": arguments, **asked["place"]}, written
+            forks.append(fork)
+        _close(descriptors)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) for fork in forks]
+        requests.send(" ".join(map(str, codes)).encode())
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _become(arguments: list[str], cwd: str, environment: dict[str, str], timeout: int, descriptors: list[int]) -> None:

@@ -68,16 +68,35 @@ def _timeless(printed: str) -> str:
     return re.sub(r" in [0-9.]+s ", " ", printed)
 
 
+_MEET = """
+import os, sys, time
+me, other = sys.argv[1:]
+open(me, "w").close()
+while not os.path.exists(other):
+    time.sleep(0.01)
+print(me)
+raise SystemExit(int(me))
+"""
+
+
+@pytest.mark.parametrize("more", [{}, {"PYTHONIOENCODING": ""}], ids=["forked", "new"])
+def test_several_run_at_once(more: dict[str, str], tmp_path: Path) -> None:
+    """Each of the two waits for the other, and says and ends what it would by itself."""
+    done = forking.together(("-c", _MEET, 3, 4), ("-c", _MEET, 4, 3), cwd=tmp_path, env={**os.environ, **more})
+    assert [(one.stdout, one.stderr, one.returncode) for one in done] == [("3\n", "", 3), ("4\n", "", 4)]
+
+
 def test_what_was_written_keeps_its_order() -> None:
     """Errors between what else is printed, where a test wants both in one."""
     code = "import sys; print(1, flush=True); print(2, file=sys.stderr, flush=True); print(3)"
     assert forking.run("-c", code, stderr=subprocess.STDOUT).stdout == "1\n2\n3\n"
 
 
-def test_a_program_that_hangs_is_killed() -> None:
-    """By the kernel's clock, which needs nobody who waits."""
+@pytest.mark.parametrize("more", [{}, {"PYTHONIOENCODING": ""}], ids=["forked", "new"])
+def test_a_program_that_hangs_is_killed(more: dict[str, str]) -> None:
+    """A fork by the kernel's clock, which needs nobody who waits."""
     with pytest.raises(subprocess.TimeoutExpired):
-        forking.run("-c", "import signal; signal.setitimer(signal.ITIMER_REAL, 0.01); signal.pause()")
+        forking.run("-c", "import signal; signal.pause()", env={**os.environ, **more}, timeout=1)
 
 
 _PARENT = ("-c", "import os; print(os.getppid())")

@@ -1,6 +1,6 @@
 """One process of a service: counts in a shared agent, and comes again when another process was first.
 
-Run by test_manager_processes.py: `manager_worker.py URL NUMBER ROUNDS`; prints how often it lost.
+Run by test_manager_processes.py: `python -m tests.integration.manager_worker URL NAME ROUNDS` prints how often it lost.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +15,7 @@ from jido_tortoise.adk.models import AdkAppState, AdkEvent, AdkSession, AdkUserS
 from jido_tortoise.database import resolve
 from jido_tortoise.errors import AlreadyExistsError, ConflictError
 from jido_tortoise_testing.postgres import fresh_database
+from tests import forking
 from tests.conftest import Database, opened
 
 WHO = {"app_name": "shop", "user_id": "ann"}
@@ -173,9 +172,8 @@ async def main(me):
         await asyncio.gather(*jobs)
 asyncio.run(main(sys.argv[1]))
 """
-    command = [sys.executable, "-c", program]
-    processes = [await asyncio.to_thread(subprocess.Popen, [*command, me]) for me in ("a", "b")]
-    assert [await asyncio.to_thread(process.wait, 60) for process in processes] == [0, 0]
+    both = await asyncio.to_thread(forking.together, *[("-c", program, me) for me in ("a", "b")])
+    assert [(done.returncode, done.stderr) for done in both] == [(0, "")] * 2
     found = await got()
     assert (found.rev, len(found.state)) == (20, 60)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from starlette.routing import Route
 from tortoise.context import get_current_context
 
 import jido_tortoise as jt
+from tests import forking
 from tests.integration.managing import Counter
 
 
@@ -121,7 +121,7 @@ async def test_it_verifies_unless_told_to_upgrade(sqlite_url: str) -> None:
         assert await jido.count() == 0
 
 
-async def test_several_workers_upgrade_at_once(pg_url: str) -> None:
+def test_several_workers_upgrade_at_once(pg_url: str) -> None:
     """Workers that start together on an empty database all start."""
     code = (
         "import asyncio, sys, jido_tortoise as jt\n"
@@ -130,17 +130,8 @@ async def test_several_workers_upgrade_at_once(pg_url: str) -> None:
         "    async with jt.Jido.lifespan(config, upgrade=True) as jido: print(await jido.count())\n"
         "asyncio.run(main())\n"
     )
-    assert await asyncio.gather(*(_python(code, pg_url) for _ in range(3))) == ["0\n"] * 3
-
-
-async def _python(code: str, *arguments: str) -> str:
-
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0, err.decode()
-    return out.decode()
+    workers = forking.together(*[("-c", code, pg_url)] * 3)
+    assert [(done.stdout, done.stderr) for done in workers] == [("0\n", "")] * 3
 
 
 @pytest.mark.parametrize(

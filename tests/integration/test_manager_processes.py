@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from jido_tortoise.agents.persist import thaw
 from jido_tortoise.agents.tortoise import TortoiseStorage
+from tests import forking
 from tests.conftest import opened
 from tests.integration.manager_worker import KEYS, Shared
 
-_WORKER = Path(__file__).with_name("manager_worker.py")
 _PROCESSES, _ROUNDS = 4, 25
 
 
-async def _run(url: str, worker: int) -> int:
-    """Run one process to its end and answer how often it lost a race."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(_WORKER), url, f"worker-{worker}", str(_ROUNDS),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        out, err = await asyncio.wait_for(process.communicate(), 120)
-    except BaseException:
-        process.kill()
-        raise
-    assert process.returncode == 0, err.decode()
-    return int(out)
+async def _run(url: str) -> int:
+    """Run the processes to their ends and answer how often they lost a race."""
+    worker = ("-m", "tests.integration.manager_worker", url)
+    lines = [(*worker, f"worker-{number}", _ROUNDS) for number in range(_PROCESSES)]
+    ran = await asyncio.to_thread(partial(forking.together, *lines, cwd=Path(__file__).parents[2], timeout=120))
+    assert [(done.returncode, done.stderr) for done in ran] == [(0, "")] * _PROCESSES
+    return sum(int(done.stdout) for done in ran)
 
 
 @pytest.mark.parametrize("backend", ["sqlite-file", "postgres"])
 async def test_processes_that_race_lose_nothing(db_url: str, backend: str) -> None:
     """Four processes count in the same two agents: every count and every entry of each is there, in order."""
     async with opened(db_url, backend=backend):
-        lost = await asyncio.gather(*(_run(db_url, worker) for worker in range(_PROCESSES)))
-        assert sum(lost), "the processes never met: the test shows nothing"
+        assert await _run(db_url), "the processes never met: the test shows nothing"
         for key in KEYS:
             agent = await thaw(TortoiseStorage(), Shared, key)
             assert agent.state.count == _PROCESSES * _ROUNDS

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 from jido_tortoise.doctor import examine
 from jido_tortoise.recording import Event, Run, Session, SessionStore, bells, listening
 from jido_tortoise_testing.postgres import run_sql
+from tests import forking
 from tests.conftest import Database, opened
 
 _PROGRAM = """
@@ -43,11 +42,11 @@ async def test_w1_w2_processes_that_append_the_same(recording_db: Database) -> N
     another process sees every one of them, in order (W1, W2)."""
     store = SessionStore()
     await store.save_session(Session(agent_id="agent", id="s"))
-    command = [sys.executable, "-c", _PROGRAM, recording_db.url]
-    processes = [await asyncio.to_thread(subprocess.Popen, [*command, me]) for me in "abc"]
+    lines = [("-c", _PROGRAM, recording_db.url, me) for me in "abc"]
+    appending = asyncio.create_task(asyncio.to_thread(forking.together, *lines))
     async with asyncio.timeout(60), aclosing(store.follow("s")) as following:
         seen = [await anext(following) for _ in range(61)]
-    assert [await asyncio.to_thread(process.wait, 60) for process in processes] == [0, 0, 0]
+    assert [(done.returncode, done.stderr) for done in await appending] == [(0, "")] * 3
     assert [one.sequence_number for one in seen] == list(range(1, 62))
     assert len({one.id for one in seen}) == 61
     assert await store.get_events("s") == seen

@@ -97,6 +97,12 @@ class Host:
             assert done.returncode == 0, done.stdout
         return done.stdout
 
+    def together(self, *lines: tuple[str, ...]) -> list[str]:
+        """Run several such programs at once, and answer what they said; none may fail."""
+        done = forking.together(*lines, cwd=self.folder, env=self.environment(), stderr=subprocess.STDOUT)
+        assert [one.returncode for one in done] == [0] * len(lines), [one.stdout for one in done]
+        return [one.stdout for one in done]
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a new interpreter in the project's folder."""
         return subprocess.Popen(

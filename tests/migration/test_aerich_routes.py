@@ -162,9 +162,7 @@ def test_one_app_in_all(host: Host) -> None:
 def test_several_at_once(host: Host) -> None:
     """Plain Aerich has no lock; our steps have, so that none of them fails."""
     ours = by_config_file(host)
-    processes = [host.start("-m", "aerich", *ours, "--app", "jido_agents", "upgrade") for _ in range(3)]
-    said = [process.communicate(timeout=60)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], said
+    host.together(*[("-m", "aerich", *ours, "--app", "jido_agents", "upgrade")] * 3)
     host.verify()
 
 

@@ -368,8 +368,7 @@ def test_several_processes_at_once(host: Host) -> None:
         "import asyncio; from jido_tortoise import schema;"
         "r = asyncio.run(schema.upgrade('settings.TORTOISE_ORM')); print('CHANGED' if r.changed else 'same')"
     )
-    processes = [host.start("-c", code) for _ in range(4)]
-    said = [process.communicate(timeout=60)[0] for process in processes]
+    said = host.together(*[("-c", code)] * 4)
     assert sorted(words.split()[-1] for words in said) == ["CHANGED", "same", "same", "same"], said
     assert host.place.listed("jido_agents") == FILES
 

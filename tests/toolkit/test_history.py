@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ from jido_tortoise.agents.tortoise import TortoiseStorage
 from jido_tortoise.errors import ConflictError
 from jido_tortoise_testing.faults.places import beside
 from jido_tortoise_testing.history import History, HistoryError, Operation, find_anomalies
+from tests import forking
 from tests.conftest import Database, opened
 from tests.toolkit.histories import Final, simulated
+from tests.toolkit.history_worker import work
 
 
 def _one(operations: list[Operation], wanted: Callable[[Operation], bool], at: float = 0.5) -> int:
@@ -207,17 +208,6 @@ def test_the_witness_reads_like_a_proof() -> None:
 # -- our own storages ---------------------------------------------------------------------------------------------
 
 
-async def _work(storage: Any, rounds: int, size: int) -> None:
-    """Read, append at what was read, and try again when another one was first."""
-    for _ in range(rounds):
-        thread = await storage.load_thread("t")
-        try:
-            rev = 0 if thread is None else thread.rev
-            await storage.append_thread("t", [{"kind": "note"}] * size, expected_rev=rev)
-        except ConflictError:
-            await storage.append_thread("t", {"kind": "late"})
-
-
 async def _check(history: History, storage: Any, least: int) -> None:
     await history.check(storage)
     assert len(history.operations) >= least
@@ -233,7 +223,7 @@ async def test_concurrent_tasks_in_memory() -> None:
             await asyncio.sleep(0)
             return await super().append_thread(*args, **kwargs)
 
-    await asyncio.gather(*(_work(history.wrap(Yielding(tables), f"p{n}"), 20, 1 + n % 3) for n in range(5)))
+    await asyncio.gather(*(work(history.wrap(Yielding(tables), f"p{n}"), 20, 1 + n % 3) for n in range(5)))
     await _check(history, InMemoryStorage(tables), 200)
 
 
@@ -244,12 +234,12 @@ async def test_concurrent_connections(db: Database) -> None:
     async def writer(n: int) -> None:
         storage = history.wrap(TortoiseStorage(connection="default"), f"p{n}")
         if db.backend == "sqlite-memory":
-            await _work(storage, 12, 1 + n % 3)
+            await work(storage, 12, 1 + n % 3)
             return
         context = beside(db.context)
         with context:
-            await _work(storage, 12, 1 + n % 3)
-            task = asyncio.ensure_future(_work(storage, 5, 2))
+            await work(storage, 12, 1 + n % 3)
+            task = asyncio.ensure_future(work(storage, 5, 2))
             await asyncio.sleep(0.01)
             task.cancel()
             await asyncio.wait([task])
@@ -259,43 +249,18 @@ async def test_concurrent_connections(db: Database) -> None:
     await _check(history, TortoiseStorage(), 120)
 
 
-_CHILD = """
-import asyncio, sys
-from jido_tortoise.agents.tortoise import TortoiseStorage
-from jido_tortoise_testing.history import History
-from tests.conftest import opened
-from tests.toolkit.test_history import _work
-
-async def main():
-    history = History()
-    async with opened(sys.argv[1], tables=False):
-        await _work(history.wrap(TortoiseStorage(), sys.argv[2]), 15, 2)
-    print(history.dumps())
-
-asyncio.run(main())
-"""
-
-
 @pytest.mark.parametrize("kind", ["sqlite", "pg"])
 async def test_concurrent_processes(kind: str, request: pytest.FixtureRequest) -> None:
     """Three processes write at once; their histories together are sound."""
     url = request.getfixturevalue(f"{kind}_url")
     async with opened(url):
-        children = [await _child(url, f"process-{n}") for n in range(3)]
-        history = History()
-        for child in children:
-            text, _ = await child.communicate()
-            assert child.returncode == 0
-            history.load(text.decode())
+        history, worker = History(), ("-m", "tests.toolkit.history_worker", url)
+        lines = [(*worker, f"process-{n}") for n in range(3)]
+        for done in await asyncio.to_thread(partial(forking.together, *lines, cwd=Path(__file__).parents[2])):
+            assert (done.returncode, done.stderr) == (0, "")
+            history.load(done.stdout)
         await history.check(TortoiseStorage())
         assert len({one.process for one in history.operations}) == 3
-
-
-async def _child(url: str, name: str) -> asyncio.subprocess.Process:
-    root = Path(__file__).parent.parent.parent
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _CHILD, url, name, stdout=subprocess.PIPE, cwd=root
-    )
 
 
 async def test_a_racy_storage_is_caught() -> None:
@@ -310,6 +275,6 @@ async def test_a_racy_storage_is_caught() -> None:
             return await super().append_thread(thread_id, entries)
 
     history, tables = History(), InMemoryStorage.Tables()
-    await asyncio.gather(*(_work(history.wrap(Racy(tables), f"p{n}"), 20, 1) for n in range(5)))
+    await asyncio.gather(*(work(history.wrap(Racy(tables), f"p{n}"), 20, 1) for n in range(5)))
     with pytest.raises(HistoryError, match="lost update"):
         await history.check(InMemoryStorage(tables))

@@ -8,9 +8,7 @@ import gc
 import importlib.resources
 import io
 import json
-import os
 import re
-import subprocess
 import sys
 import threading
 import zoneinfo
@@ -29,7 +27,7 @@ import pydantic
 import pytest
 
 from jido_tortoise import codec
-from jido_tortoise.codec import registry, text
+from jido_tortoise.codec import registry
 from jido_tortoise.errors import CorruptRowError, InvalidInputError, UnstorableError
 from tests.codec_values import (
     BACKENDS,
@@ -629,15 +627,6 @@ def test_the_classes_in_annotations_are_registered_too() -> None:
     assert '{"$jido:type":"Child","x":1}' in codec.dumps(value)
 
 
-def test_a_row_may_come_before_the_first_object() -> None:
-    """A process that only reads knows the classes further down as well."""
-    script = (
-        "from jido_tortoise import codec; import tests.unit.test_codec as t;"
-        'print(codec.loads(\'{"$jido:enum":["Level","LOW"]}\') is t.Level.LOW)'
-    )
-    assert _run(script) == "True"
-
-
 def test_a_clash_among_annotations_names_both_classes() -> None:
     """The cure is to register the nested one first, under a name of its own."""
     taken = codec.register(_class("Nested", ["x"], "shop"))
@@ -984,67 +973,6 @@ def test_only_objects_have_fields(value: Any) -> None:
         codec.to_fields(value)
     with pytest.raises(InvalidInputError):
         codec.from_fields(type(value), {})
-
-
-# -------------------------------------------------------------------------------------------- other processes
-
-
-def _run(script: str, **environment: str) -> str:
-    root = Path(__file__).parents[2]
-    outcome = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=root,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
-    return outcome.stdout.strip()
-
-
-_WITHOUT_ORJSON = "import sys; sys.modules['orjson'] = None\n"
-_SHOW = """
-from tests.codec_values import *
-value = {"a": {3, "x", 2.5, (1, "é")}, 7: [Line("a", 1e-7), Open(number=2, z=1, b=2), {2**70}, {"k": 1, "j": 2}]}
-print(ascii(codec.canonical(value)), ascii(codec.loads(codec.dumps(value)) == value), text.ORJSON is None)
-"""
-
-
-def test_canonical_text_is_the_same_in_every_process() -> None:
-    """Not the hash seed, nor orjson, may change where a row is found."""
-    seen = {_run(_SHOW, PYTHONHASHSEED=seed).rsplit(" ", 1)[0] for seed in ("1", "2")}
-    without = _run(_WITHOUT_ORJSON + _SHOW, PYTHONHASHSEED="3")
-    assert without.endswith("True True")
-    assert seen == {without.rsplit(" ", 1)[0]}
-
-
-def test_everything_works_where_orjson_cannot_be_imported() -> None:
-    """orjson is an extra: this file passes without it, and so do the laws, with a tenth of the examples."""
-    if text.read is not text.STDLIB.read or text.ORJSON is None:
-        return  # once is enough
-    files = ["tests/unit/test_codec.py", "tests/unit/test_codec_properties.py"]
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    _run(f"{_WITHOUT_ORJSON}import pytest; sys.exit(pytest.main({files + options!r}))", JIDO_SHARE_OF_EXAMPLES="0.1")
-
-
-def test_pydantic_is_not_imported_for_its_own_sake() -> None:
-    """A host without it loses nothing, one with it no time."""
-    script = """
-import sys
-sys.modules["pydantic"] = None
-import importlib.util, types
-for name in ("jido_tortoise",):  # without its __init__, which brings Tortoise
-    package = types.ModuleType(name); package.__path__ = [name]; sys.modules[name] = package
-from dataclasses import dataclass
-from jido_tortoise import codec
-@codec.register
-@dataclass
-class A: x: int
-assert codec.loads(codec.dumps([A(1)])) == [A(1)]
-print("pydantic.main" in sys.modules)
-"""
-    assert _run(script) == "False"
 
 
 def test_the_registry_answers_only_for_the_class_itself() -> None:

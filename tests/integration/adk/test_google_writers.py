@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from jido_tortoise.database import resolve
 from jido_tortoise.errors import SchemaError, StorageTimeoutError, StorageUnavailableError
 from jido_tortoise_testing.postgres import PostgresServer
 from tests.conftest import Database, opened
+from tests.integration.adk import google_writer
 
 WRITERS = 20
 
@@ -88,37 +90,17 @@ async def test_of_two_stale_copies_one_wins_each_round(
 async def test_two_processes_lose_nothing(database: Database, service: TortoiseSessionService, app: str) -> None:
     """In earnest: each writes what is shared from sessions of its own, and races for one that is not."""
     await made(service, app)
-    program = f"""
-import asyncio, sys
-from google.adk.errors import StaleSessionError
-from google.adk.events import Event, EventActions
-from tortoise.context import TortoiseContext
-from jido_tortoise.adk import TortoiseSessionService
-async def main(me):
-    async with TortoiseContext() as context:
-        apps = {{"jido_adk": {{"models": ["jido_tortoise.adk.models"], "default_connection": "default"}}}}
-        await context.init(config={{"connections": {{"default": {database.url!r}}}, "apps": apps}})
-        service, who = TortoiseSessionService(), {{"app_name": {app!r}, "user_id": "u"}}
-        async def own(n):
-            session = await service.create_session(**who)
-            delta = {{f"{{scope}}{{me}}-{{n}}": n for scope in ("app:", "user:")}}
-            await service.append_event(session, Event(actions=EventActions(state_delta=delta)))
-        async def race(n):
-            while True:
-                session = await service.get_session(**who, session_id="s")
-                try:
-                    delta = {{f"{{me}}-{{n}}": n, "count": session.state.get("count", 0) + 1}}
-                    return await service.append_event(session, Event(actions=EventActions(state_delta=delta)))
-                except StaleSessionError:
-                    await asyncio.sleep(0.001)
-        await asyncio.gather(*map(own, range(10)))
-        for n in range(10):
-            await race(n)
-asyncio.run(main(sys.argv[1]))
-"""
-    command = [sys.executable, "-c", program]
-    processes = [await asyncio.to_thread(subprocess.Popen, [*command, me]) for me in ("a", "b")]
-    assert [await asyncio.to_thread(process.wait, 60) for process in processes] == [0, 0]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", google_writer.__name__, database.url, app, "a"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        process.stdin.write(b"go\n")
+        await google_writer.write(service, app, "b")
+        assert await process.wait() == 0
     found = await again(service, app)
     assert found.state.pop("count") == len(found.events) == 20
     assert len(found.state) == 60
