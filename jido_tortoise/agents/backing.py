@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from jido_tortoise import codec
+from jido_tortoise import codec, seams
+from jido_tortoise.agents import keys
 from jido_tortoise.agents.resolve import StorageLike, capabilities_of, resolve_storage
 from jido_tortoise.agents.storage import AtomicSave, Checkpoint, Heads, Saved, Storage, ThreadHead, ThreadWrite
 from jido_tortoise.agents.thread import Thread
@@ -94,9 +95,8 @@ class InSteps(Backing):
         checkpoint = await self.storage.get_checkpoint(key)
         if checkpoint is None:
             return None
-        pointer = checkpoint.data.get("thread") if isinstance(checkpoint.data, dict) else None
-        thread_id = pointer.get("id") if isinstance(pointer, dict) else None
-        return checkpoint, await self.head(thread_id) if isinstance(thread_id, str) else None
+        pointer = keys.pointer_of(checkpoint.data)  # a malformed one is told by who asks for the agent
+        return checkpoint, None if pointer is None else await self.head(pointer[0])
 
     async def head(self, thread_id: str) -> ThreadHead | None:
         """Read a journal's head, from the journal itself when the storage has no other way."""
@@ -117,7 +117,10 @@ class InSteps(Backing):
         """Read a journal, cut at `upto`."""
         thread = await self.storage.load_thread(thread_id)
         if thread is None:
-            return Thread(thread_id, metadata=head.metadata) if head.rev == 0 else None
+            if head.first_seq < head.rev:
+                return None
+            times = seams.to_ms(head.created_at), seams.to_ms(head.updated_at)
+            thread = Thread._loaded(thread_id, head.rev, head.first_seq, head.metadata, *times, [])
         return thread if thread.rev == upto else cut(thread, upto)
 
 

@@ -180,6 +180,15 @@ async def test_content_goes_with_the_hosts_commit(recording_db: Database, files:
         await registry.put("new", b"new")
         assert there(files) == 4
     assert (there(files), await registry.get("b"), await registry.get("new")) == (2, b"text", b"new")
+    with pytest.raises(ZeroDivisionError):
+        async with begin(recording_db):
+            async with begin(recording_db):  # a savepoint that is released is no commit
+                await registry.delete("b")
+            raise ZeroDivisionError
+    assert (there(files), await registry.get("b")) == (2, b"text")
+    async with begin(recording_db), begin(recording_db):
+        await registry.delete("b")
+    assert there(files) == 1
 
 
 async def test_retention_takes_the_content_along(recording_db: Database, files: FileArtifactStore) -> None:

@@ -42,14 +42,20 @@ from jido_tortoise.jido import Jido
 from tests.conftest import opened
 from tests.integration.managing import FaultyStorage, until
 
-STORAGES = ("memory", "sqlite-memory", "sqlite-file", "postgres")
+STORAGES = ("memory", "in-steps", "sqlite-memory", "sqlite-file", "postgres")
+
+
+class InSteps(InMemoryStorage):
+    """Cannot save in one step, as most storages of others."""
+
+    capabilities = InMemoryStorage.capabilities - {"atomic_save"}
 
 
 @pytest.fixture(params=STORAGES)
 async def storage(request: pytest.FixtureRequest, tmp_path: Any) -> AsyncIterator[Any]:
-    """Give each of the four storages, empty."""
-    if request.param == "memory":
-        yield InMemoryStorage()
+    """Give each of the storages, empty."""
+    if request.param in ("memory", "in-steps"):
+        yield InMemoryStorage() if request.param == "memory" else InSteps()
         return
     urls = {"sqlite-memory": "sqlite://:memory:", "sqlite-file": f"sqlite://{tmp_path / 'a.db'}"}
     url = urls.get(request.param) or request.getfixturevalue("pg_url")
@@ -145,6 +151,10 @@ async def test_P4_P31_P32_enforced(storage: Any) -> None:
     assert data["thread"] == {"id": thread.id, "rev": 1}
     assert data["schedule"] == {"job": {"cron_expression": "* * * * *", "message": False, "timezone": "Etc/UTC"}}
     assert data["id"] == "a"
+    agent.schedule = {}
+    agent.made = lambda _: {"state": {}, "schedule": {"foreign": 1}, "partition": "foreign"}  # type: ignore[assignment]
+    await hibernate(storage, agent)
+    assert (await raw(storage, ("custom", "a"))).keys().isdisjoint({"schedule", "partition"})
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -381,6 +391,7 @@ def test_a_url_or_a_config_is_no_storage() -> None:
         Jido({"connections": {"default": "sqlite://app.db"}, "apps": {}})
 
 
+@pytest.mark.parametrize("storage", [name for name in STORAGES if name != "in-steps"], indirect=True)
 async def test_C1_capabilities(storage: Any) -> None:
     """Each of our storages declares all that there is beyond the six methods."""
     assert storage.capabilities == {"compare_and_set", "atomic_save", "head", "list", "trim", "copy", "repair"}
@@ -532,6 +543,12 @@ async def test_malformed_for_its_class(storage: Any, wrong: dict[str, Any]) -> N
     with pytest.raises(CorruptRowError, match=r"^checkpoint \('bare', 'a'\): ") as caught:
         await thaw(storage, Bare, "a")
     assert (caught.value.reason, caught.value.key, caught.value.path) == ("invalid_checkpoint", KEY, *wrong)
+
+
+async def test_checkpoint_without_a_state_thaws(storage: Any) -> None:
+    """Every `restore`, of whatever class, is given a dict."""
+    await storage.put_checkpoint(("lenient", "a"), {"id": "a", "state": None})
+    assert (await thaw(storage, Lenient, "a")).state == {"restored_by": "custom"}
 
 
 async def test_checkpoint_without_a_pointer_thaws(storage: Any) -> None:
@@ -699,7 +716,8 @@ async def test_H3_entries_of_others(storage: Any) -> None:
     await hibernate(storage, agent)
     await note(storage, agent.thread.id, "theirs")
     assert (await thaw(storage, Bare, "a")).thread.rev == 2
-    assert (await thaw(storage, Bare, "a", journal="pinned")).thread.rev == 1
+    pinned = await thaw(storage, Bare, "a", journal="pinned")
+    assert (pinned.thread.rev, [entry.payload for entry in pinned.thread]) == (1, [{"n": 0}])
     with pytest.raises(ThreadMismatchError, match="repair"):
         await thaw(storage, Bare, "a", journal="exact")
     agent.state["n"] = 1
@@ -832,6 +850,18 @@ async def test_force_brings_no_dropped_entry_back() -> None:
     last = agent.thread.append("note", {"text": "mine"})
     await hibernate(storage, agent)
     assert (await thaw(storage, Bare, "a", journal="exact")).thread.last() == last
+
+
+async def test_force_into_another_storage_stores_all_there() -> None:
+    """What was stored in one storage says nothing of what another one's journal has dropped."""
+    one, two, agent = InMemoryStorage(), InMemoryStorage(), bare()
+    agent.thread.extend([{"kind": "note", "payload": {"n": n}} for n in range(3)])
+    await hibernate(one, agent)
+    await note(two, agent.thread.id, "theirs", "theirs", "theirs")
+    await care.compact(two, agent.thread.id, keep=0)
+    await hibernate(two, agent, force=True)
+    thawed = await thaw(two, Bare, "a", journal="exact")
+    assert [entry.payload for entry in thawed.thread] == [{"n": 0}, {"n": 1}, {"n": 2}]
 
 
 async def test_another_storage_and_another_key_are_unmet() -> None:
@@ -1193,6 +1223,68 @@ async def _is_stored(storage: TortoiseStorage, agent: Bare, first: bool) -> bool
         return False
     assert (found.state["n"], found.thread.rev) in ((0, before), (1, before + 1))
     return bool(found.state["n"])
+
+
+class Moving(InMemoryStorage):
+    """Is trimmed, or written to, right before something of it is read."""
+
+    before: Any = None
+
+    async def _moves(self) -> None:
+        move, self.before = self.before, None
+        if move is not None:
+            await move()
+
+    async def read_thread(self, *args: Any) -> Any:
+        await self._moves()
+        return await super().read_thread(*args)
+
+
+class MovingInSteps(Moving):
+    """The same, where journal and checkpoint are read and written one after the other."""
+
+    capabilities = InSteps.capabilities
+    lost = False
+
+    async def load_thread(self, *args: Any, **options: Any) -> Any:
+        lost, self.lost = self.lost, False
+        return None if lost else await super().load_thread(*args, **options)
+
+    async def append_thread(self, *args: Any, **options: Any) -> Any:
+        await self._moves()
+        return await super().append_thread(*args, **options)
+
+
+async def test_a_journal_that_moves_while_it_is_read() -> None:
+    """It is read again, from the checkpoint on: no entry is missed, and none is made up."""
+    agent = bare()
+    agent.thread.extend([{"kind": "note"}] * 2)
+    trimmed, lost = Moving(), MovingInSteps()
+    for one in (trimmed, lost):
+        await hibernate(one, agent)
+    trimmed.before, lost.lost = lambda: trimmed.trim_thread(agent.thread.id, before=1), True
+    assert [entry.seq for entry in (await thaw(trimmed, Bare, "a")).thread] == [1]
+    assert [entry.seq for entry in (await thaw(lost, Bare, "a")).thread] == [0, 1]
+
+
+async def test_in_steps_a_stale_copy_writes_nothing() -> None:
+    """Its checkpoint is looked at before its journal is written; who writes in between is not overwritten."""
+    storage = MovingInSteps()
+    await hibernate(storage, bare(n=0))
+    mine, theirs = await thaw(storage, Bare, "a"), await thaw(storage, Bare, "a")
+    mine.thread.append("note")
+    theirs.state["n"] = 1
+    await hibernate(storage, theirs)
+    with pytest.raises(ConflictError):
+        await hibernate(storage, mine)
+    assert await storage.load_thread(mine.thread.id) is None
+    mine = await thaw(storage, Bare, "a")
+    mine.thread.append("note")
+    theirs.state["n"] = 2
+    storage.before = lambda: hibernate(storage, theirs)
+    with pytest.raises(ConflictError):
+        await hibernate(storage, mine)
+    assert (await raw(storage))["state"] == {"n": 2}
 
 
 async def test_thaw_beside_a_hibernating_writer(tortoise: TortoiseStorage) -> None:

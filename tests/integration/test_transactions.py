@@ -11,6 +11,7 @@ import pytest
 from tortoise.connection import get_connection
 from tortoise.transactions import in_transaction
 
+from jido_tortoise import commits
 from jido_tortoise.agents.models import JidoThread
 from jido_tortoise.database import resolve, transaction
 from jido_tortoise.driver_errors import ConstraintError
@@ -172,16 +173,57 @@ async def test_no_zombie_after_a_failed_commit(table: Database) -> None:
     """T3: when COMMIT fails the transaction is gone; the next write is durable and belongs to itself."""
     defer = "DEFERRABLE INITIALLY DEFERRED"
     await table.client.execute_script(f"CREATE TABLE child (parent varchar(20) REFERENCES kv (k) {defer})")
+    done: list[str] = []
     with pytest.raises(ConstraintError) as caught:
-        async with transaction(resolve(None, JidoThread)):
+        async with transaction(resolve(None, JidoThread)) as db:
+            commits.wait_for(db.client, looking(done), ending(done, "undone"))
             await say("INSERT INTO child (parent) VALUES ('nobody')")
     assert caught.value.__cause__ is not None
+    assert done == []  # of a COMMIT that fails nobody knows, in general, whether it was one
     _assert_idle(table)
     await say("INSERT INTO kv (k, v) VALUES ('later', 1)")
     if table.backend != "sqlite-memory":
         async with opened(table.url, tables=False):
             assert await contents() == {"a": 0, "later": 1}
     assert await say("SELECT * FROM child") == []
+
+
+async def test_what_fails_after_the_end_is_logged(table: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """What was committed is, and what was rolled back has its own error; the others that wait have their turn."""
+    done: list[str] = []
+
+    async def fail() -> None:
+        raise ValueError("disk")
+
+    async def look() -> Callable[[], Awaitable[None]]:
+        return fail
+
+    async with transaction(resolve(None, JidoThread)) as db:
+        commits.wait_for(db.client, look)
+        commits.wait_for(db.client, looking(done))
+        await say("UPDATE kv SET v = 5")
+    with pytest.raises(ZeroDivisionError):
+        async with transaction(resolve(None, JidoThread)) as db:
+            commits.wait_for(db.client, look, fail)
+            commits.wait_for(db.client, look, ending(done, "undone"))
+            raise ZeroDivisionError
+    assert done == ["committed", "undone"]
+    assert await contents() == {"a": 5}
+    assert caplog.text.count("ValueError: disk") == 2
+
+
+def ending(done: list[str], what: str) -> Callable[[], Awaitable[None]]:
+    async def then() -> None:
+        done.append(what)
+
+    return then
+
+
+def looking(done: list[str]) -> Callable[[], Awaitable[Callable[[], Awaitable[None]]]]:
+    async def look() -> Callable[[], Awaitable[None]]:
+        return ending(done, "committed")
+
+    return look
 
 
 async def test_takes_the_write_lock_first(sqlite_db: Database) -> None:

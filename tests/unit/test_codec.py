@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import InitVar, dataclass, field, make_dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
-from enum import Enum, Flag, IntEnum
+from enum import EJECT, Enum, Flag, IntEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NewType, Optional, TypeVar
@@ -385,6 +385,19 @@ def test_a_dict_in_another_order_is_the_same_key() -> None:
     assert codec.canonical(({1: 2, "a": {3: 4, 5: 6}},)) == codec.canonical(({"a": {5: 6, 3: 4}, 1: 2},))
 
 
+def test_maps_within_a_set_have_an_order_before_the_set_has_one() -> None:
+    """Else the order of a map's keys would show in that of the set's elements."""
+
+    @codec.register(name="codec_test_bag")
+    @dataclass(eq=False)
+    class Bag:
+        held: dict[int, str]
+
+    one, turned = {1: "z", 2: "b"}, {2: "b", 1: "z"}
+    texts = {codec.canonical({Bag(held), Bag({1: "zz"})}) for held in (one, turned)}
+    assert len(texts) == 1
+
+
 def test_canonical_text_never_changes() -> None:
     """It is hashed into primary keys: another text would lose every row."""
     key = ("shopper", {"id": 7, "é": [1e-7, 1e16, None]}, {2, 1}, datetime(2026, 1, 1, tzinfo=UTC))
@@ -425,9 +438,12 @@ BROKEN = [
     ('{"$jido:tuple":{"a":1}}', "state", "no list in the tag"),
     ('{"$jido:key:a":1}', "state", "needs no escape"),
     (r'{"$jido:key:\\u00":1}', "state", "not escaped as ours"),
+    (r'{"$jido:key:a\\u0000":1,"a\u0000":2}', "state", "the same key twice"),
     ('{"$jido:key:$jido:a":1,"$jido:int":"0x1"}', "state", "beside an escaped key"),
     ('{"$jido:int":"12"}', "state", "not the form"),
     ('{"$jido:float":"1_0"}', "state", "not the form"),
+    ('{"$jido:float":"' + "1" * 41 + '"}', "state", "too long"),
+    ('{"$jido:complex":[1.0,true]}', "state", "not a float"),
     ('{"$jido:timedelta":[1,2,true]}', "state", "three integers"),
     ('{"$jido:timedelta":[1000000000,0,0]}', "state", "OverflowError"),
     ('{"$jido:datetime":"2026-01-01T00:00:00[Mars/Base]"}', "state", "ZoneInfoNotFoundError"),
@@ -463,6 +479,14 @@ def test_what_is_no_text_is_a_broken_row(written: Any) -> None:
 def test_tools_read_without_the_classes() -> None:
     """`loads_raw` shows the tags of rows whose classes are not there."""
     assert codec.loads_raw('{"$jido:type":"nobody","x":1}') == {"$jido:type": "nobody", "x": 1}
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1])
+def test_large_integers_of_others_are_read_alike_by_both_libraries(number: int) -> None:
+    """We write none beyond 63 bits; what an UPDATE in SQL writes is an integer up to where orjson's end."""
+    wanted = number if -(2**63) <= number < 2**64 else float(number)
+    for backend in filter(None, (text.STDLIB, text.ORJSON)):
+        assert exact(backend.read(str(number))) == exact(wanted)
 
 
 def test_nothing_is_imported_or_called_by_name() -> None:
@@ -772,6 +796,20 @@ def test_a_model_keeps_what_its_validators_never_saw() -> None:
     ]
 
 
+def test_what_is_no_field_of_a_model_is_not_lost_silently() -> None:
+    """Somebody may have set it past pydantic."""
+
+    @codec.register(name="codec_test_strange_model")
+    class Strange(pydantic.BaseModel):
+        x: int
+
+    value = Strange(x=1)
+    value.__dict__["note"] = "lost"
+    with pytest.raises(UnstorableError, match="an attribute that is no field") as caught:
+        codec.dumps(value)
+    assert caught.value.path == "value.note"
+
+
 def test_a_model_s_fields_are_readable() -> None:
     """In SQL a model is its fields; what else it holds stands beside them."""
     assert json.loads(codec.dumps(Order(number=1))) == {
@@ -859,6 +897,13 @@ def test_a_flag_with_unknown_bits_comes_back_or_is_named() -> None:
     assert codec.loads(codec.dumps(Rights(0))) is Rights(0)
     with pytest.raises(CorruptRowError, match="enum"):
         codec.loads('{"$jido:enum":["codec_test_rights",2]}')
+
+    class Loose(Flag, boundary=EJECT):
+        READ = 1
+
+    codec.register(Loose, name="codec_test_loose")
+    with pytest.raises(CorruptRowError, match="no member 2"):  # and no int, which is what Python makes of it
+        codec.loads('{"$jido:enum":["codec_test_loose",2]}')
 
 
 # ------------------------------------------------------------------------------------------------------- fields

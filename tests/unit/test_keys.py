@@ -50,6 +50,9 @@ def test_long_thread_id_is_cut_and_told_apart() -> None:
     assert one != two
     assert one.startswith("shopper::xxx")
     assert len(one) <= 200
+    # Where the cut begins is part of the names that are stored.
+    assert thread_id_for("shopper", "x" * 191) == "shopper::" + "x" * 191
+    assert "#" in thread_id_for("shopper", "x" * 192)
 
 
 @pytest.mark.parametrize("odd", ["a\0b", "\ud800", "🛒", "%", "#", ""])
