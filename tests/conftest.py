@@ -52,11 +52,17 @@ def pytest_configure(config: pytest.Config) -> None:
         _server_url(config)
 
 
-def pytest_collection_finish() -> None:
-    """Keep the collector of garbage from walking through all that was imported: that took a fifth of a run."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Keep the collector of garbage from walking through all that is imported: that took a fifth of a run."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
+        gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
