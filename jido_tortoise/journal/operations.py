@@ -58,9 +58,9 @@ async def _refusal(db: Db, table: JournalTable, request: Append, sibling: Siblin
     return Refused(head, found, lock)
 
 
-async def read_head(db: Db, table: JournalTable, key: Key) -> Head | None:
-    """Read the head alone; None when there is none."""
-    return _head(await _backend(db).read_head(db, table, key))
+async def read_head(db: Db, table: JournalTable, key: Key, *, lock: bool = False) -> Head | None:
+    """Read the head alone; None when there is none. With `lock`, appends wait for the end of the transaction."""
+    return _head(await _backend(db).read_head(db, table, key, lock=lock))
 
 
 def _head(row: Row | None) -> Head | None:
@@ -180,7 +180,8 @@ async def repair(db: Db, table: JournalTable, key: Key, *, now: Any, values: Map
     """
     backend = _backend(db)
     async with transaction(db) as inner:
-        head = await read_head(inner, table, key)
+        # Else an append between the count of the rows and the new head would be counted by neither.
+        head = await read_head(inner, table, key, lock=True)
         lowest, highest, count = await backend.span_of_rows(inner, table, key)
         wanted = _head_of_rows(table, key, head, lowest, highest, count)
         if wanted is None or (head is not None and wanted == (head.counter, head.oldest)):

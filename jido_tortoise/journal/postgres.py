@@ -72,9 +72,9 @@ async def read_lock(db: Db, table: JournalTable, request: Append, sibling: Sibli
     return rows[0] if rows else None
 
 
-async def read_head(db: Db, table: JournalTable, key: Key) -> tuple[Any, ...] | None:
+async def read_head(db: Db, table: JournalTable, key: Key, *, lock: bool = False) -> tuple[Any, ...] | None:
     """Read the head's columns."""
-    rows = await _rows(db, statements.read_head(table, db.schema, "postgres"), _key_values(table, key))
+    rows = await _rows(db, statements.read_head(table, db.schema, "postgres", lock=lock), _key_values(table, key))
     return rows[0] if rows else None
 
 

@@ -111,8 +111,8 @@ async def read_lock(db: Db, table: JournalTable, request: Append, sibling: Sibli
     return rows[0] if rows else None
 
 
-async def read_head(db: Db, table: JournalTable, key: Key) -> Row | None:
-    """Read the head's columns."""
+async def read_head(db: Db, table: JournalTable, key: Key, *, lock: bool = False) -> Row | None:
+    """Read the head's columns; a transaction has the write lock anyway."""
     rows = await _read(db, statements.read_head(table, None, "sqlite").sql, _key_values(table, key))
     return rows[0] if rows else None
 

@@ -255,9 +255,10 @@ def _beside_head(sql: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def read_head(table: JournalTable, schema: str | None, dialect: Dialect) -> Statement:
-    """Read the head alone."""
+def read_head(table: JournalTable, schema: str | None, dialect: Dialect, *, lock: bool = False) -> Statement:
+    """Read the head alone; with `lock`, appends wait for the end of the transaction (SQLite's write lock does it)."""
     sql = f"SELECT {_shown_head(table, dialect)} FROM {{schema}}{table.head} WHERE {_key_is(table)}"
+    sql += " FOR UPDATE" if lock and dialect == "postgres" else ""
     return _finished(sql, table, schema, dialect)
 
 

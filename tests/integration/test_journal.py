@@ -4,6 +4,7 @@ append changes, a sibling row, other names. What the agents' own shape does is t
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from jido_tortoise import journal
 from jido_tortoise.agents.models import JidoThread
 from jido_tortoise.database import Db, resolve
 from jido_tortoise.driver_errors import ConstraintError
-from jido_tortoise.errors import CorruptRowError
-from jido_tortoise.journal import Append, Column, JournalTable, Refused, Sibling, Touch, Written
+from jido_tortoise.errors import CorruptRowError, StorageError
+from jido_tortoise.journal import Append, Column, JournalTable, Refused, Sibling, Touch, Written, postgres, sqlite
 from tests.conftest import Database
 
 CHANNELS = JournalTable(
@@ -199,6 +200,38 @@ async def test_repair(made: Database) -> None:
     await made.client.execute_query("DELETE FROM posts WHERE num = 2")
     with pytest.raises(CorruptRowError, match="gap"):
         await _repair()
+
+
+async def test_a_row_that_the_host_refuses(made: Database) -> None:
+    """By a trigger of its own, say: its error is told, and nobody is sent to repair the journal."""
+    if made.dialect == "sqlite":
+        pytest.skip("to SQLite a trigger's refusal is a constraint's")
+    await made.client.execute_script(
+        """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'closed'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON posts FOR EACH ROW EXECUTE FUNCTION refuse()"""
+    )
+    with pytest.raises(StorageError, match="closed"):
+        await post("a")
+
+
+async def test_repair_beside_appends(made: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An append that comes while the rows are counted waits for the repair, and is not lost behind its head."""
+    await post("a", "b", "c")
+    await made.client.execute_query("DELETE FROM posts WHERE num = 1")  # as by hand: the head does not know of it
+    backend, tasks = (postgres if made.dialect == "postgres" else sqlite), []
+    count = backend.span_of_rows
+
+    async def counting(*args: Any) -> Any:
+        span = await count(*args)
+        tasks.append(asyncio.create_task(post("d"), context=outside))
+        await asyncio.sleep(0.05)
+        return span
+
+    outside = contextvars.copy_context()
+    monkeypatch.setattr(backend, "span_of_rows", counting)
+    assert "oldest 2" in str(await _repair())
+    assert (await tasks[0]).counter == 4
+    assert [number for number, _ in await numbers()] == [2, 3, 4]
 
 
 async def _repair() -> str | None:

@@ -490,6 +490,18 @@ async def test_stop_waits_for_the_last_owner(memory: InMemoryStorage, clock: Clo
         assert (await stored(memory)).state.n == 2
 
 
+async def test_who_comes_after_a_stop_keeps_the_agent(memory: InMemoryStorage, clock: Clock) -> None:
+    """It was to go with its last owner; now it is wanted again, and there is no hurry any more."""
+    async with AgentManager(memory, Counter) as manager:
+        agent = await manager.attach(KEY, "first")
+        await manager.stop(KEY)
+        assert await manager.attach(KEY, "second") is agent
+        manager.detach(KEY, "first")
+        manager.detach(KEY, "second")
+        await clock.advance(100)
+        assert manager.lookup(KEY) is agent
+
+
 async def test_a_failed_stop_keeps_the_agent(faulty: FaultyStorage) -> None:
     """What could not be stored stays in memory, and the caller learns why."""
     async with AgentManager(faulty, Counter) as manager:
@@ -739,6 +751,34 @@ async def test_a_save_behind_a_discard_writes_nothing(faulty: FaultyStorage) -> 
             await second
         assert caught.value.reason == "copy_dropped"
     assert (await stored(faulty)).state.n == 1
+
+
+async def test_a_discarded_copy_is_the_affair_of_who_has_it(memory: InMemoryStorage) -> None:
+    """Others go on with a new copy; and so may who had it, once they have let it go."""
+    async with AgentManager(memory, Counter) as manager:
+        had, dropped, saved = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def holder() -> None:
+            await manager.attach(KEY)
+            had.set()
+            await dropped.wait()
+            with pytest.raises(ConflictError):
+                await manager.save(KEY)
+            await saved.wait()
+            manager.detach(KEY)
+            (await manager.attach(KEY)).step()
+            await manager.save(KEY)
+
+        holding = asyncio.create_task(holder())
+        await had.wait()
+        await manager.discard(KEY)
+        dropped.set()
+        async with manager.checkout(KEY) as agent:
+            agent.step()
+            await manager.save(KEY)
+            saved.set()
+            await holding
+        assert (await stored(memory)).state.n == 2
 
 
 async def test_a_save_whose_answer_was_lost(faulty: FaultyStorage) -> None:

@@ -1001,6 +1001,9 @@ async def test_fork_thread(storage: Any) -> None:
     await note(storage, "f", "other")
     assert [e.payload["text"] for e in await storage.load_thread("f")] == ["a", "b", "other"]
     assert [e.payload["text"] for e in await storage.load_thread("t")] == ["a", "b", "c"]
+    await care.compact(storage, "t", keep=2)
+    assert (await care.fork_thread(storage, "t", "below", upto=0)).rev == 1  # where the source's entries begin
+    assert await storage.load_thread("below") is None
 
 
 async def test_renamed_type_is_found_by_its_alias(storage: Any) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -251,6 +252,22 @@ async def test_a_lock_held_elsewhere_is_busy(sqlite_url: str) -> None:
     assert isinstance(error, StorageBusyError)
     assert error.retryable
     assert "locked" in str(error.__cause__)
+
+
+async def test_a_connection_that_is_half_made_is_not_used(sqlite_url: str) -> None:
+    """When its settings fail on a lock it is made anew: without them no foreign key would hold, for good."""
+    file = sqlite_url.removeprefix("sqlite://")
+    impatient = {"file_path": file, "busy_timeout": 50, "journal_mode": "WAL"}  # set in this order; a URL's come later
+    connection = {"engine": "tortoise.backends.sqlite", "credentials": impatient}
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        async with opened(sqlite_url, tables=False, connections={"default": connection}):
+            with pytest.raises(StorageBusyError):
+                async with transaction(resolve(None, JidoThread)):
+                    pass
+            other.rollback()
+            async with transaction(resolve(None, JidoThread)):
+                assert await say("PRAGMA foreign_keys") == [{"foreign_keys": 1}]
 
 
 async def _try_elsewhere(url: str) -> BaseException | None:

@@ -18,7 +18,9 @@ from tortoise.transactions import in_transaction
 from jido_tortoise.agents.models import JidoThread
 from jido_tortoise.errors import AppNotRegisteredError, ConfigError, InvalidInputError, SchemaError, StorageError
 from jido_tortoise.schema import AppUpgrade, Progress, apps, create, ddl, upgrade, verify
+from jido_tortoise.schema.ddl import placed
 from jido_tortoise.schema.families import FAMILIES
+from jido_tortoise.schema.ledger import MAKE
 from jido_tortoise.schema.locks import STEP_LOCK, UPGRADE_LOCK, lock_file
 from jido_tortoise.schema.steps import Step
 from jido_tortoise_testing.postgres import with_database
@@ -93,6 +95,15 @@ async def test_lost_tables_are_made_again(place: Place) -> None:
     assert report.apps[0].applied == STEPS
     assert place.listed("jido_agents") == FILES
     await verified(config(place.url))
+
+
+async def test_what_repeating_the_steps_does_not_cure_is_told(place: Place) -> None:
+    """An index of somebody's that has our index's name is passed over by every step."""
+    await upgrade(config(place.url))
+    place.rows("DROP INDEX idx_jido_checkp_created_fab894")
+    place.rows("CREATE INDEX idx_jido_checkp_created_fab894 ON jido_checkpoints (version)")
+    with pytest.raises(SchemaError, match=r"no index on \(created_at_ms, key_hash\)"):
+        await upgrade(config(place.url))
 
 
 async def test_fake_lists_without_running(place: Place) -> None:
@@ -227,6 +238,18 @@ async def test_a_schema_beside_the_hosts_tables(pg_place: Place) -> None:
     await verified(config(pg_place.url), 'te"nant')
     assert not (await upgrade(config(pg_place.url), schema='te"nant')).changed
     assert (await upgrade(config(pg_place.url), schema="jido")).changed
+
+
+async def test_a_schema_on_a_second_connection(pg_place: Place, tmp_path: Path) -> None:
+    """Each schema has its own list beside its tables: one of the host's would take two schemas for one."""
+    host_file = tmp_path / "host.db"
+    settings = {
+        "connections": {"default": f"sqlite://{host_file}", "agents": pg_place.url},
+        "apps": {"aerich": {"models": ["aerich.models"]}, **apps(connection="agents")},
+    }
+    for schema in ("one", "two"):
+        assert (await upgrade(settings, schema=schema)).apps[0].applied == STEPS
+    assert not host_file.exists()
 
 
 async def test_the_search_path_of_the_connection(pg_place: Place) -> None:
@@ -415,9 +438,13 @@ async def test_steps_of_plain_aerich_are_waited_for(pg_place: Place) -> None:
         await asyncio.sleep(0.5)
         assert not task.done()
         assert pg_place.tables() == set()
+        await raw.execute(ddl("agents", "postgres", version=1) + "".join(placed(MAKE["postgres"], "postgres")))
+        listing = "INSERT INTO aerich (version, app, content) VALUES ($1, 'jido_agents', '{}')"
+        await raw.executemany(listing, [(file,) for file in FILES])
     finally:
         await raw.close()
-    assert (await task).changed
+    assert not (await task).changed  # what was done meanwhile is looked at only now
+    assert pg_place.listed("jido_agents") == FILES
 
 
 async def test_the_lock_is_given_back(pg_place: Place) -> None:

@@ -140,6 +140,22 @@ async def test_a_missing_index(right: Database) -> None:
         await verify()
 
 
+async def test_indexes_that_are_less_than_ours(right: Database) -> None:
+    """One of some rows, one with columns only beside its key, one that could not be built; but a unique one is more."""
+    make = "CREATE INDEX idx ON jido_checkpoints (created_at_ms"
+    weaker = [f"{make}, key_hash) WHERE partition IS NULL"]
+    if right.dialect == "postgres":
+        invalid = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx'::regclass"
+        weaker += [f"{make}) INCLUDE (key_hash)", f"{make}, key_hash); {invalid}"]
+    await right.client.execute_query("DROP INDEX idx_jido_checkp_created_fab894")
+    for script in weaker:
+        await right.client.execute_script(script)
+        assert "has no index on (created_at_ms, key_hash)" in str(await refusal())
+        await right.client.execute_query("DROP INDEX idx")
+    await right.client.execute_query("CREATE UNIQUE INDEX idx ON jido_checkpoints (created_at_ms, key_hash)")
+    await verify()
+
+
 async def test_a_missing_unique_constraint(pg_db: Database) -> None:
     """Appends rely on it: two of them would get one number."""
     await pg_db.client.execute_query('ALTER TABLE jido_thread_entries DROP CONSTRAINT "uid_jido_thread_thread__f82f5a"')
