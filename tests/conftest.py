@@ -117,7 +117,7 @@ def pg_url(_shared: _Shared, request: pytest.FixtureRequest) -> Iterator[str]:
     _shared.connection.execute(EMPTIED if wanted else AS_NEW)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _own_server() -> Iterator[PostgresServer]:
     # Killed in earnest: what it acknowledged must be in the kernel's hands by then.
     with PostgresServer({"synchronous_commit": "on"}) as server:
