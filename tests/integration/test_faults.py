@@ -18,6 +18,7 @@ from aerich.models import Aerich
 from tortoise import Tortoise
 from tortoise.context import TortoiseContext
 
+from jido_tortoise import commits
 from jido_tortoise.adk import AdkSessionStore
 from jido_tortoise.adk.models import AdkSession
 from jido_tortoise.agents.models import JidoThread
@@ -262,8 +263,10 @@ async def test_the_same_call_again_after_an_unknown_outcome(own_pg_server: Postg
         assert (await storage.get_thread_head("t")).rev == 3  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("where", ["autocommit", "transaction", "savepoint", "commit"])
-async def test_frozen_server_runs_into_the_timeout(own_pg_server: PostgresServer, own_pg_url: str, where: str) -> None:
+@pytest.mark.parametrize("where", ["autocommit", "transaction", "savepoint", "commit", "release"])
+async def test_frozen_server_runs_into_the_timeout(
+    own_pg_server: PostgresServer, own_pg_url: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that does not answer (SIGSTOP) is our timeout, soon, and not a hang; afterwards the pool is whole.
 
     That its only connection is in use is no reason: only who never got one is told so, and has written nothing.
@@ -271,15 +274,20 @@ async def test_frozen_server_runs_into_the_timeout(own_pg_server: PostgresServer
     async with opened(f"{own_pg_url}&maxsize=1") as database:
         storage = TortoiseStorage(timeout=0.2)
         await storage.append_thread("t", NOTE)
-        began = time.monotonic()
+        began, rescue = time.monotonic(), asyncio.get_running_loop().call_later(8, own_pg_server.resume)
         if where == "autocommit":
             own_pg_server.pause()
             errors = await asyncio.gather(*[storage.append_thread("t", NOTE) for _ in "ab"], return_exceptions=True)
             assert _told(*errors) == [("storage_timeout", "unknown"), ("pool_exhausted", "not_applied")]
-            async with opened(own_pg_url, tables=False):
-                with pytest.raises(StorageTimeoutError, match="took no connection") as caught:
-                    await storage.append_thread("t", NOTE)
-                assert _told(caught.value) == [("storage_timeout", "not_applied")]
+            for least in (0, 1):  # without a pool yet, or with one that is not full
+                async with opened(f"{own_pg_url}&minsize={least}&maxsize=1", tables=False):
+                    with pytest.raises(StorageTimeoutError, match="took no connection") as caught:
+                        await TortoiseStorage(timeout=0.05).append_thread("t", NOTE)
+                    assert _told(caught.value) == [("storage_timeout", "not_applied")]
+        elif where == "release":  # it was committed, and that its connection cannot be given back is no error
+            monkeypatch.setattr(commits, "committed", lambda _: own_pg_server.pause())
+            async with transaction(resolve(None, JidoThread, timeout=0.2)):
+                pass
         else:
             with pytest.raises(StorageTimeoutError) as caught:
                 async with transaction(resolve(None, JidoThread, timeout=0.2)):
@@ -287,10 +295,11 @@ async def test_frozen_server_runs_into_the_timeout(own_pg_server: PostgresServer
                     if where == "transaction":
                         await storage.append_thread("t", NOTE)
                     if where == "savepoint":
-                        async with asyncio.timeout(8), transaction(resolve(None, JidoThread, timeout=0.2)):
+                        async with transaction(resolve(None, JidoThread, timeout=0.2)):
                             pass
             assert _told(caught.value) == [("storage_timeout", "unknown")]
         assert time.monotonic() - began < 8
+        rescue.cancel()
         own_pg_server.resume()
         await _until_answered(storage)
         pool = database.client._pool

@@ -639,6 +639,9 @@ async def test_P27_schedule_alone(storage: Any) -> None:
     assert "schedule" in await raw(storage)
     await care.persist_schedule(storage, agent, {})
     assert "schedule" not in await raw(storage)
+    await storage.put_checkpoint(KEY, {"id": "a", "state": {"n": 1, "__thread__": []}})
+    await care.persist_schedule(storage, agent, {})
+    assert (await raw(storage))["state"] == {"n": 1}
 
 
 async def test_P28_schedule_without_a_checkpoint(storage: Any) -> None:
@@ -957,6 +960,13 @@ async def test_H13_delete_agent(storage: Any) -> None:
     fresh.thread.append("note")
     await hibernate(storage, fresh)
     assert (await thaw(storage, Bare, "a")).thread.rev == 1
+    copied = bare()
+    copied.thread = Thread("elsewhere")
+    copied.thread.append("note")
+    await hibernate(storage, copied, key="copy")
+    await care.delete_agent(storage, Bare, "a", key="copy")
+    assert await storage.get_thread_head("elsewhere") is None
+    assert (await thaw(storage, Bare, "a", journal="exact")).thread.rev == 1
 
 
 async def test_H14_compaction(storage: Any) -> None:
@@ -992,6 +1002,9 @@ async def test_H14_compaction_of_whatever_the_checkpoint_points_at(storage: Any)
     assert (await thaw(storage, Bare, "a", journal="exact")).thread.first_seq == 2
     with pytest.raises(NotFoundError):
         await care.compact_agent(storage, Bare, "nobody", keep=1)
+    await storage.put_checkpoint(KEY, [])
+    with pytest.raises(CorruptRowError, match="data: expected a dict"):
+        await care.compact_agent(storage, Bare, "a", keep=1)
 
 
 async def test_fork_thread(storage: Any) -> None:
@@ -1063,6 +1076,22 @@ async def test_renamed_type_is_cared_for_by_its_alias(storage: Any) -> None:
     assert (await thaw(storage, After, "d")).thread.rev > 0
     assert await storage.count_checkpoints(agent_type="persist.former") == 2
     assert await storage.get_checkpoint(("persist.after", "a")) is None
+    await care.persist_schedule(storage, After("new"), jobs)
+    assert await storage.get_checkpoint(("persist.after", "new")) is not None
+
+
+async def test_what_cannot_be_read_needs_a_storage_that_keeps_it() -> None:
+    """Without it the only copy of an unreadable checkpoint would be lost; the storage is named, and nothing is done."""
+
+    class Forgetful(InMemoryStorage):
+        capabilities = InMemoryStorage.capabilities - {"repair"}
+
+    storage = Forgetful()
+    await storage.put_checkpoint(KEY, [])
+    with pytest.raises(InvalidStorageError) as caught:
+        await care.repair(storage, Bare, "a")
+    assert caught.value.reason == "missing_capability"
+    assert await storage.get_checkpoint(KEY) is not None
 
 
 # -- the host's transaction, cancellation, lost answers -----------------------------------------------------------
