@@ -121,6 +121,10 @@ async def test_refused_says_what_is_there(made: Database) -> None:
     assert caught.value.head is not None
     assert caught.value.head.counter == 2
     assert [row[:2] for row in caught.value.found] == [(2, "b")]
+    await post("z", "y", "x")  # in the order of their numbers, whatever index they are found by
+    with pytest.raises(Refused) as caught:
+        await post("x", "y", "z")
+    assert [row[:2] for row in caught.value.found] == [(3, "z"), (4, "y"), (5, "x")]
 
 
 async def test_sibling_and_rows_together(made: Database) -> None:

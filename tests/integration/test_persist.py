@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from tortoise.transactions import in_transaction
 
-from jido_tortoise import codec
+from jido_tortoise import codec, journal
 from jido_tortoise.agents import care
 from jido_tortoise.agents.agent import Agent
 from jido_tortoise.agents.keys import Unreadable
@@ -1206,6 +1206,22 @@ async def test_a_refused_write_is_no_attempt(storage: Any) -> None:
     unmet.state["n"] = 9
     await hibernate(storage, unmet)
     assert (await raw(storage))["state"] == {"n": 9}
+
+
+async def test_what_refused_a_write_is_gone_when_it_is_looked_for(
+    tortoise: TortoiseStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal that was deleted in between, say; that is no damage, and the write is made again."""
+    real = journal.append
+
+    async def refused(*_: Any) -> Any:
+        monkeypatch.setattr(journal, "append", real)
+        raise journal.Refused(None, [])
+
+    monkeypatch.setattr(journal, "append", refused)
+    assert (await tortoise.append_thread("t", {"kind": "note"})).rev == 1
+    monkeypatch.setattr(journal, "append", refused)
+    assert (await tortoise.save(KEY, {}, thread=ThreadWrite(id="t", entries=[{"kind": "note"}]))).rev == 2
 
 
 async def test_conflict_leaves_the_hosts_transaction_usable(tortoise: TortoiseStorage) -> None:

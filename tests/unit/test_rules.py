@@ -126,9 +126,9 @@ def test_metadata() -> None:
     """None is an empty map; what is no map is refused, and named when it is stored."""
     assert rules.encode_metadata(None) == "{}"
     assert rules.decode_metadata(rules.encode_metadata({"a": (1,)}), "t") == {"a": (1,)}
-    wrong: Any = [("a", 1)]
-    with pytest.raises(InvalidInputError, match=r"^metadata"):
-        rules.encode_metadata(wrong)
+    for wrong in ([("a", 1)], [], "", False):
+        with pytest.raises(InvalidInputError, match=r"^metadata"):
+            rules.encode_metadata(wrong)  # type: ignore[arg-type]
     with pytest.raises(UnstorableError, match=r"^metadata\.a"):
         rules.encode_metadata({"a": object()})
     for text in ("[]", "{", "null"):
