@@ -313,6 +313,20 @@ async def test_retries_go_on_for_ever(faulty: FaultyStorage, clock: Clock) -> No
             assert await clock.waits() == [60]
 
 
+async def test_retries_begin_anew_after_a_success(faulty: FaultyStorage, clock: Clock) -> None:
+    """What failed last week makes nobody wait longer today."""
+    async with AgentManager(faulty, Counter, idle_timeout=60) as manager:
+        agent = await manager.attach(KEY, "one")
+        for _ in range(2):
+            agent.step()
+            manager.detach(KEY, "one")
+            with faulty.failing("save", StorageUnavailableError("gone")):
+                await clock.advance(60)
+                assert await clock.waits() == [1]
+            assert await manager.attach(KEY, "one") is agent
+            await manager.save(KEY)
+
+
 async def test_a_checkout_between_the_retries(faulty: FaultyStorage, clock: Clock) -> None:
     """An agent that could not be stored for now can be used; then its idle time begins anew."""
     async with AgentManager(faulty, Counter, idle_timeout=60) as manager:

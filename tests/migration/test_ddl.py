@@ -118,7 +118,7 @@ def test_what_is_not_known_is_refused(given: dict[str, Any]) -> None:
         ddl(**{"family": "agents", "dialect": "sqlite", "version": 1, **given})
 
 
-@pytest.mark.parametrize("schema", ["", "a\0b", "s" * 64, 7])
+@pytest.mark.parametrize("schema", ["", "a\0b", "s" * 64, "ä" * 32, 7])
 def test_a_schema_that_postgres_would_not_take_as_it_is(schema: Any) -> None:
     """PostgreSQL cuts a long name silently, and then nobody finds the tables."""
     with pytest.raises(InvalidInputError, match="schema"):

@@ -123,6 +123,10 @@ def test_a_home_with_other_models_lists_ours_apart() -> None:
     }
     (home,) = find_homes(settings)
     assert (home.label, home.listed_as, home.alias, home.listed_on) == ("all", "jido_agents", "default", "default")
+    (home,) = find_homes({"apps": {"mine": {"models": ["jido_tortoise.agents.models", "aerich.models"]}}})
+    assert home.listed_as == "mine"  # Aerich's own model is nobody's
+    described = json.loads(describe(home.family, home.family.steps[-1], "mine"))
+    assert {(name.partition(".")[0], model["app"]) for name, model in described.items()} == {("mine", "mine")}
 
 
 # -- stubs --------------------------------------------------------------------------------------------------------

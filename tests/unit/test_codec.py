@@ -11,6 +11,7 @@ import json
 import re
 import sys
 import threading
+import types
 import zoneinfo
 from collections.abc import Iterator
 from dataclasses import InitVar, dataclass, field, make_dataclass
@@ -550,6 +551,10 @@ def test_two_live_classes_cannot_share_a_name() -> None:
     codec.register(other, name="codec_test_other_shared", aliases=["codec_test_shared_alias"])
     with pytest.raises(InvalidInputError):
         codec.register(make_dataclass("Third", ["z"]), aliases=["codec_test_shared_alias"])
+    inner = _class("Shared", ["x"], "shop")
+    inner.__qualname__ = "Inner.Shared"
+    with pytest.raises(InvalidInputError, match=r"shop\.Inner\.Shared"):
+        codec.register(inner)
 
 
 def test_a_class_that_is_gone_gives_its_name_back() -> None:
@@ -624,6 +629,39 @@ def test_the_classes_in_annotations_are_registered_too() -> None:
     value = Parent(Child(1), {"a": [Leaf(x=1), None]}, Kind.A, Later(Level.LOW), (Spot(1),), [Parent()])
     assert exact(codec.loads(codec.dumps(value))) == exact(value)
     assert '{"$jido:type":"Child","x":1}' in codec.dumps(value)
+
+
+def test_annotations_are_those_of_the_module_that_they_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of the module of a class that inherits them; and of Box[int] both, the class and what it holds."""
+    elsewhere = _module(monkeypatch, "@dataclass\nclass CodecTestPart:\n    n: int\n")
+    exec("@dataclass\nclass Base:\n    part: CodecTestPart\n", vars(elsewhere))
+
+    @dataclass
+    class CodecTestBox(Generic[T]):
+        held: T
+
+    heir = make_dataclass("Heir", [("box", CodecTestBox[int])], bases=(elsewhere.Base,))
+    codec.register(heir, name="codec_test_heir")
+    value = heir(elsewhere.CodecTestPart(1), CodecTestBox(2))
+    assert codec.loads(codec.dumps(value)) == value
+
+
+def test_a_clash_of_a_class_that_came_later_is_nobody_elses_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told when that class is registered, and not to whoever reads another row in the meantime."""
+    elsewhere = _module(monkeypatch, "@dataclass\nclass Waiting:\n    later: CodecTestLater\n")
+    codec.register(elsewhere.Waiting, name="codec_test_waiting")
+    taken = codec.register(_class("CodecTestLater", ["x"], "shop"))
+    exec("@dataclass\nclass CodecTestLater:\n    n: int\n", vars(elsewhere))
+    with pytest.raises(CorruptRowError, match="no class is registered"):
+        codec.loads('{"$jido:type":"codec_test_nobody"}')
+    assert taken
+
+
+def _module(monkeypatch: pytest.MonkeyPatch, source: str) -> Any:
+    made = types.ModuleType("codec_test_elsewhere")
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    exec(f"from __future__ import annotations\nfrom dataclasses import dataclass\n{source}", vars(made))
+    return made
 
 
 def test_a_clash_among_annotations_names_both_classes() -> None:

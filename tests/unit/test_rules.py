@@ -122,6 +122,14 @@ def test_malformed_row_is_named() -> None:
             assert caught.value.facts.items() >= facts.items()
 
 
+@pytest.mark.parametrize("wrong", ["", "a\0", "\ud800", "x" * 256, 7])
+def test_a_wrong_kind_among_usual_entries(wrong: Any) -> None:
+    """Entries that are encoded column by column are checked as any other."""
+    usual = {"kind": "note", "payload": {}}
+    with pytest.raises(InvalidEntryError, match=r"^entries\[1\]\.kind"):
+        rules.encode_entries([usual, {**usual, "kind": wrong}])
+
+
 def test_metadata() -> None:
     """None is an empty map; what is no map is refused, and named when it is stored."""
     assert rules.encode_metadata(None) == "{}"
