@@ -235,6 +235,7 @@ def _become(arguments: list[str], cwd: str, environment: dict[str, str], timeout
 
 if __name__ == "__main__":
     _import_by_pytest() if sys.argv[1] == "pytest" else _import(_OF_PROGRAMS)
+    sys.stdout.flush()  # or each fork would print it, too
     gc.freeze()  # or each fork would walk through all that was imported, and copy its pages, when it ends
     del sys.path[0], sys.modules["tests"]  # where this program was found
     interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fork is interrupted, and tells of it

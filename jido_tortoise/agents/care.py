@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from jido_tortoise.agents.storage import (
 )
 from jido_tortoise.agents.stored import Stored
 from jido_tortoise.agents.thread import Thread
+from jido_tortoise.attempts import repeated
 from jido_tortoise.errors import (
     ConflictError,
     CorruptRowError,
@@ -234,48 +235,60 @@ async def repair(
 
     A head is rebuilt from its entries, a pointer from the head. A checkpoint that is missing or cannot be read is
     rebuilt as a fresh agent with the journal that is there; the unreadable text is kept under the key
-    ("unreadable", key, time).
+    ("unreadable", key, time). What somebody else writes meanwhile is not overwritten: it is looked at in its place.
 
     Raises:
         NotFoundError: There is neither a checkpoint nor a journal.
         CorruptRowError: The journal has a gap; nothing can tell what stood there.
+        ConflictError: Checkpoint or journal changed all the time.
     """
     callbacks.check_class(cls)
     backing = Backing.of(storage)
     with telemetry.operation("repair", agent_type=cls.agent_type, agent_id=id) as span:
-        name = cls.agent_type if key is not None else await _stored_name(backing, cls, id, partition)
-        at = checkpoint_key(name, id, partition) if key is None else key
-        found = Repair(key=at)
-        stored = await _readable(backing, at, found)
-        pointer = callbacks.pointer_of(stored) if stored is not None else None
-        thread_id = pointer[0] if pointer else thread_id_for(name, id, partition)
-        head = await _sound_head(backing, thread_id, found)
-        if stored is None:
-            await _rebuild(backing, cls, id, partition, at, (thread_id, head), found)
-        elif pointer is not None:
-            await _repoint(backing, stored, pointer, head, found)
+        found = await repeated(lambda: _repaired(backing, cls, id, partition, key), ConflictError)
         span.set(repaired=len(found.done))
     return found
 
 
-async def _readable(backing: Backing, key: Any, found: Repair) -> Checkpoint | None:
+async def _repaired(backing: Backing, cls: type[AgentLike], id: Any, partition: str | None, key: Any) -> Repair:
+    name = cls.agent_type if key is not None else await _stored_name(backing, cls, id, partition)
+    at = checkpoint_key(name, id, partition) if key is None else key
+    found = Repair(key=at)
+    stored, version = await _readable(backing.storage, at, found)
+    pointer = callbacks.pointer_of(stored) if stored is not None else None
+    thread_id = pointer[0] if pointer else thread_id_for(name, id, partition)
+    head = await _sound_head(backing, thread_id, found)
+    if stored is None:
+        agent = await _fresh(backing, lambda thread: cls.rebuild(id, partition, thread), thread_id, head, found)  # type: ignore[attr-defined]
+        await _store_over(backing, agent, at, version, head)
+        found.done.append(f"the checkpoint was rebuilt over {thread_id!r} at revision {head.rev if head else 0}")
+    elif pointer is not None:
+        await _repoint(backing, stored, pointer, head, found)
+    return found
+
+
+async def _readable(storage: Storage, key: Any, found: Repair) -> tuple[Checkpoint | None, int]:
+    """Answer the checkpoint, or None when it is missing or was set aside; and its version, 0 when it is missing."""
     try:
-        stored = await backing.storage.get_checkpoint(key)
-        if stored is not None:
-            callbacks.check_checkpoint(stored)
-        return stored
-    except CorruptRowError as error:
-        await _set_aside(backing.storage, key, error, found)
-        return None
-
-
-async def _set_aside(storage: Storage, key: Any, error: CorruptRowError, found: Repair) -> None:
-    need(storage, "repair", "keeping an unreadable checkpoint")
+        return await _sound(storage, key)
+    except CorruptRowError:
+        need(storage, "repair", "keeping an unreadable checkpoint")
     raw = await cast(Repairing, storage).read_raw_checkpoint(key)
-    aside = ("unreadable", codec.canonical(key), seams.now_ms())
-    await storage.put_checkpoint(aside, {"text": raw[0] if raw else None, "error": str(error)})
-    await storage.delete_checkpoint(key)
-    found.done.append(f"the checkpoint could not be read ({error}); its text is kept under {aside!r}")
+    try:
+        return await _sound(storage, key)  # the text that was read is that of this version, or of one before it
+    except CorruptRowError as error:
+        aside = ("unreadable", codec.canonical(key), seams.now_ms())
+        await storage.put_checkpoint(aside, {"text": raw[0] if raw else None, "error": str(error)})
+        found.done.append(f"the checkpoint could not be read ({error}); its text is kept under {aside!r}")
+        return None, raw[1] if raw else 0
+
+
+async def _sound(storage: Storage, key: Any) -> tuple[Checkpoint | None, int]:
+    stored = await storage.get_checkpoint(key)
+    if stored is None:
+        return None, 0
+    callbacks.check_checkpoint(stored)
+    return stored, stored.version
 
 
 async def _sound_head(backing: Backing, thread_id: str, found: Repair) -> ThreadHead | None:
@@ -286,24 +299,33 @@ async def _sound_head(backing: Backing, thread_id: str, found: Repair) -> Thread
     return await backing.head(thread_id)
 
 
-async def _rebuild(
+async def _fresh(
     backing: Backing,
-    cls: type[AgentLike],
-    id: Any,
-    partition: str | None,
-    key: Any,
-    journal: tuple[str, ThreadHead | None],
+    rebuild: Callable[[Thread], AgentLike],
+    thread_id: str,
+    head: ThreadHead | None,
     found: Repair,
-) -> None:
-    thread_id, head = journal
+) -> AgentLike:
     if head is None and not found.done:
         raise NotFoundError(
-            f"neither a checkpoint under {shown(key)} nor a journal {thread_id!r}", key=key, thread_id=thread_id
+            f"neither a checkpoint under {shown(found.key)} nor a journal {thread_id!r}",
+            key=found.key,
+            thread_id=thread_id,
         )
     thread = await backing.read_thread(thread_id, head, head.rev) if head is not None else None
-    agent = cls.rebuild(id, partition, thread or Thread(thread_id))  # type: ignore[attr-defined]
-    await hibernate(backing.storage, agent, key=key, force=True)
-    found.done.append(f"the checkpoint was rebuilt over {thread_id!r} at revision {head.rev if head else 0}")
+    return rebuild(thread or Thread(thread_id))
+
+
+async def _store_over(backing: Backing, agent: AgentLike, key: Any, version: int, head: ThreadHead | None) -> None:
+    """Store an agent over what was found, and nothing else."""
+    # A storage that saves in steps would read the checkpoint, to compare it.
+    guarded = "atomic_save" in capabilities_of(backing.storage)
+    if guarded:
+        callbacks.give(agent, "_stored", Stored(backing.storage, key, version, head.rev if head is not None else 0))
+    try:
+        await hibernate(backing.storage, agent, key=key, force=not guarded)
+    except CorruptRowError as error:  # it was refused, and looked at the checkpoint to know why
+        raise ConflictError(f"the journal of {shown(agent.id)} moved while it was repaired", key=key) from error
 
 
 async def _repoint(

@@ -63,8 +63,9 @@ _LONGEST_BASE = 60
 
 # Reads from its standard input what must end with the test run: the server, told again after each restart, and with it
 # its children while it is paused. The kernel closes that pipe however the run ends, and then they and the folder go. A
-# stopped process takes no signal but CONT and KILL.
+# stopped process takes no signal but CONT and KILL. The tests may run with a PATH that leads to nothing but Python.
 _GUARD = """
+PATH=$PATH:/usr/bin:/bin
 while read -r line; do
     [ "$line" = stop ] && exit 0
     processes=$line

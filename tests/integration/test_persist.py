@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
@@ -1078,6 +1078,52 @@ async def test_renamed_type_is_cared_for_by_its_alias(storage: Any) -> None:
     assert await storage.get_checkpoint(("persist.after", "a")) is None
     await care.persist_schedule(storage, After("new"), jobs)
     assert await storage.get_checkpoint(("persist.after", "new")) is not None
+
+
+ATOMIC = [name for name in STORAGES if name != "in-steps"]
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, storage: Any, method: str, call: Callable[[], Awaitable[Any]]) -> None:
+    """Let somebody else do something right after the storage's method was called for the first time."""
+    cls, real, todo = type(storage), getattr(type(storage), method), [call]
+
+    async def then(*arguments: Any, **options: Any) -> Any:
+        answer = await real(*arguments, **options)
+        while todo:
+            await todo.pop()()
+        return answer
+
+    monkeypatch.setattr(cls, method, then)
+
+
+@pytest.mark.parametrize("storage", ATOMIC, indirect=True)
+@pytest.mark.parametrize("method", ["get_checkpoint", "read_raw_checkpoint", "repair_thread", "put_checkpoint"])
+async def test_what_is_mended_during_a_repair_stays(storage: Any, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever somebody else stores the agent anew while it is repaired, that is what is there in the end."""
+    agent = bare(n=1)
+    agent.thread.append("note")
+    await hibernate(storage, agent)
+    if method == "repair_thread":
+        await storage.delete_checkpoint(KEY)
+    else:
+        await storage.put_checkpoint(KEY, [])
+    meanwhile(monkeypatch, storage, method, lambda: hibernate(storage, bare(n=7), force=True))
+    await care.repair(storage, Bare, "a")
+    thawed = await thaw(storage, Bare, "a", journal="exact")
+    assert (thawed.state, thawed.thread.rev) == ({"n": 7}, 1)
+
+
+@pytest.mark.parametrize("storage", ATOMIC, indirect=True)
+async def test_what_is_appended_during_a_repair_stays(storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rebuilt checkpoint points at it, too."""
+    agent = bare(n=1)
+    agent.thread.append("note")
+    await hibernate(storage, agent)
+    await storage.put_checkpoint(KEY, [])
+    meanwhile(monkeypatch, storage, "read_thread", lambda: note(storage, agent.thread.id, "theirs"))
+    await care.repair(storage, Bare, "a")
+    thawed = await thaw(storage, Bare, "a", journal="exact")
+    assert (thawed.state, thawed.thread.rev) == ({}, 2)
 
 
 async def test_what_cannot_be_read_needs_a_storage_that_keeps_it() -> None:

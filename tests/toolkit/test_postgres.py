@@ -307,7 +307,7 @@ def test_children_are_found(processes: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(postgres, "_PROCESSES", Path(processes))
     if not Path(processes).exists() and not shutil.which("ps"):
         pytest.skip("no `ps` here")
-    with subprocess.Popen(["sleep", "30"]) as child:
+    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(30)"]) as child:
         try:
             assert child.pid in postgres._children(os.getpid())
         finally:
