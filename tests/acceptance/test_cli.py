@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -124,7 +125,7 @@ def execute(url: str, sql: str) -> None:
     if not url.startswith("sqlite"):
         run_sql(url, sql)
         return
-    with sqlite3.connect(url.removeprefix("sqlite://")) as connection:
+    with closing(sqlite3.connect(url.removeprefix("sqlite://"))) as connection, connection:
         connection.execute(sql)
     connection.close()
 
@@ -794,7 +795,7 @@ def _raw(url: str) -> list[Any]:
     sql = "SELECT key_hash, data, version FROM jido_checkpoints ORDER BY key_hash"
     if not url.startswith("sqlite"):
         return [tuple(row) for row in run_sql(url, sql)]
-    with sqlite3.connect(url.removeprefix("sqlite://")) as connection:
+    with closing(sqlite3.connect(url.removeprefix("sqlite://"))) as connection, connection:
         rows = connection.execute(sql).fetchall()
     connection.close()
     return rows

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_import_and_look_and_clean_up(run: Run) -> None:
 
 def test_bad_rows_are_a_problem(run: Run) -> None:
     """The exit code says so, stderr names them, and JSON has them."""
-    with sqlite3.connect("google.db") as raw:
+    with closing(sqlite3.connect("google.db")) as raw, raw:
         raw.execute("UPDATE events SET event_data = 'nonsense' WHERE user_id = 'ann' AND invocation_id = 'i1'")
     raw.close()
     code, out, err = run("import", "--from", GOOGLE, "--json")
@@ -116,7 +117,7 @@ def test_an_import_is_repeated(run: Run) -> None:
     """What is new comes; a session that has gone its own way is named on stderr, and counted."""
     run("import", "--from", GOOGLE)
     run("delete", "shop", "bob", "s1", "--invocation", "i1")
-    with sqlite3.connect("google.db") as raw:
+    with closing(sqlite3.connect("google.db")) as raw, raw:
         raw.execute(
             "INSERT INTO events (id, app_name, user_id, session_id, invocation_id, timestamp, event_data)"
             " SELECT 'new', app_name, user_id, session_id, 'i9', '2030-01-01 00:00:00', '{}' FROM events"

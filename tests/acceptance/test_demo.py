@@ -12,6 +12,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class Silent:
 def execute(url: str, *statements: str) -> None:
     """Run statements behind the library's back."""
     if url.startswith("sqlite"):
-        with sqlite3.connect(url.removeprefix("sqlite://")) as connection:
+        with closing(sqlite3.connect(url.removeprefix("sqlite://"))) as connection, connection:
             for sql in statements:
                 connection.execute(sql)
         connection.close()
@@ -92,7 +93,7 @@ def counts(url: str) -> list[int]:
     """Count the rows of our tables."""
     if not url.startswith("sqlite"):
         return [run_sql(url, f"SELECT count(*) FROM {table}")[0][0] for table in _TABLES]
-    with sqlite3.connect(url.removeprefix("sqlite://")) as connection:
+    with closing(sqlite3.connect(url.removeprefix("sqlite://"))) as connection, connection:
         found = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _TABLES]
     connection.close()
     return found

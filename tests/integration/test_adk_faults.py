@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ async def test_an_import_that_crashed_anywhere(adk_db: Database, tmp_path: Path)
     _google(path)
 
     async def operation(trial: Trial) -> None:
-        with sqlite3.connect(path) as raw:
+        with closing(sqlite3.connect(path)) as raw, raw:
             raw.executescript(
                 f"UPDATE sessions SET user_id = '{trial.name}'; UPDATE events SET user_id = '{trial.name}'"
             )
@@ -154,7 +155,7 @@ async def test_a_repeated_import_that_crashed_anywhere(adk_db: Database, tmp_pat
     _google(path)
 
     def change(sql: str) -> None:
-        with sqlite3.connect(path) as raw:
+        with closing(sqlite3.connect(path)) as raw, raw:
             raw.executescript(sql)
         raw.close()
 
@@ -219,7 +220,7 @@ async def test_a_create_that_cannot_tell_the_shared_state(adk_db: Database, monk
 
 
 def _google(path: Path) -> None:
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         raw.executescript(
             "CREATE TABLE app_states (app_name, state, update_time);"
             "CREATE TABLE user_states (app_name, user_id, state, update_time);"

@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -106,7 +106,7 @@ def test_another_process_sees_a_file(workshop: Workshop) -> None:
     """What is in a file or on a server can be opened by its URL."""
     with workshop.open("sqlite", "file") as sandbox:
         asyncio.run(_fill())
-        with sqlite3.connect(sandbox.url.removeprefix("sqlite://")) as raw:
+        with closing(sqlite3.connect(sandbox.url.removeprefix("sqlite://"))) as raw, raw:
             assert raw.execute("SELECT count(*) FROM jido_checkpoints").fetchall() == [(1,)]
         raw.close()
 

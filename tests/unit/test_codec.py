@@ -537,7 +537,9 @@ def test_another_name_keeps_the_first_readable() -> None:
 
 
 def _class(name: str, fields: list[Any], module: str) -> Any:
-    return make_dataclass(name, fields, namespace={"__module__": module})
+    made = make_dataclass(name, fields)
+    made.__module__ = module
+    return made
 
 
 def test_two_live_classes_cannot_share_a_name() -> None:
