@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jido_tortoise.database import Db, fetch, in_thread, resolve
@@ -27,11 +27,12 @@ async def run(db: Db, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...
     """Run one statement, with `$1` placeholders, and answer its rows."""
     if db.dialect == "postgres":
         return [tuple(row) for row in await fetch(db, sql, args)]
-    return await in_thread(db, lambda connection: _run(connection, re.sub(r"\$(\d)", r"?\1", sql), args))
+    named = {f"v{number}": value for number, value in enumerate(args, 1)}
+    return await in_thread(db, lambda connection: _run(connection, re.sub(r"\$(\d)", r":v\1", sql), named))
 
 
-def _run(connection: sqlite3.Connection, sql: str, args: Sequence[Any]) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in connection.execute(sql, args)]
+def _run(connection: sqlite3.Connection, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in connection.execute(sql, values)]
 
 
 async def run_step(db: Db, step: Step) -> None:
