@@ -127,7 +127,6 @@ def execute(url: str, sql: str) -> None:
         return
     with closing(sqlite3.connect(url.removeprefix("sqlite://"))) as connection, connection:
         connection.execute(sql)
-    connection.close()
 
 
 def thaw(url: str, id: Any) -> Buyer:
@@ -797,7 +796,6 @@ def _raw(url: str) -> list[Any]:
         return [tuple(row) for row in run_sql(url, sql)]
     with closing(sqlite3.connect(url.removeprefix("sqlite://"))) as connection, connection:
         rows = connection.execute(sql).fetchall()
-    connection.close()
     return rows
 
 

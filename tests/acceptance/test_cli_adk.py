@@ -104,7 +104,6 @@ def test_bad_rows_are_a_problem(run: Run) -> None:
     """The exit code says so, stderr names them, and JSON has them."""
     with closing(sqlite3.connect("google.db")) as raw, raw:
         raw.execute("UPDATE events SET event_data = 'nonsense' WHERE user_id = 'ann' AND invocation_id = 'i1'")
-    raw.close()
     code, out, err = run("import", "--from", GOOGLE, "--json")
     found = json.loads(out)
     assert (code, found["sessions"], found["events"], found["bad_rows"]) == (1, 2, 5, 1)
@@ -123,7 +122,6 @@ def test_an_import_is_repeated(run: Run) -> None:
             " SELECT 'new', app_name, user_id, session_id, 'i9', '2030-01-01 00:00:00', '{}' FROM events"
             " WHERE invocation_id = 'i0' GROUP BY user_id"
         )
-    raw.close()
     code, out, err = run("import", "--from", GOOGLE)
     assert (code, out.splitlines()) == (
         0,

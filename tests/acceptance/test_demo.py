@@ -83,7 +83,6 @@ def execute(url: str, *statements: str) -> None:
         with closing(sqlite3.connect(url.removeprefix("sqlite://"))) as connection, connection:
             for sql in statements:
                 connection.execute(sql)
-        connection.close()
     else:
         for sql in statements:
             run_sql(url, sql)
@@ -95,7 +94,6 @@ def counts(url: str) -> list[int]:
         return [run_sql(url, f"SELECT count(*) FROM {table}")[0][0] for table in _TABLES]
     with closing(sqlite3.connect(url.removeprefix("sqlite://"))) as connection, connection:
         found = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _TABLES]
-    connection.close()
     return found
 
 

@@ -135,7 +135,6 @@ async def test_an_import_that_crashed_anywhere(adk_db: Database, tmp_path: Path)
             raw.executescript(
                 f"UPDATE sessions SET user_id = '{trial.name}'; UPDATE events SET user_id = '{trial.name}'"
             )
-        raw.close()
         async with opened_source(f"sqlite:///{path}") as source:
             await Import(source, store).run()
 
@@ -157,7 +156,6 @@ async def test_a_repeated_import_that_crashed_anywhere(adk_db: Database, tmp_pat
     def change(sql: str) -> None:
         with closing(sqlite3.connect(path)) as raw, raw:
             raw.executescript(sql)
-        raw.close()
 
     async def once() -> None:
         async with opened_source(f"sqlite:///{path}") as source:

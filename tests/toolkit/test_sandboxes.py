@@ -108,7 +108,6 @@ def test_another_process_sees_a_file(workshop: Workshop) -> None:
         asyncio.run(_fill())
         with closing(sqlite3.connect(sandbox.url.removeprefix("sqlite://"))) as raw, raw:
             assert raw.execute("SELECT count(*) FROM jido_checkpoints").fetchall() == [(1,)]
-        raw.close()
 
 
 async def test_rows_of_the_setup_are_there_in_every_sandbox(pg_server: str, tmp_path: Path) -> None:

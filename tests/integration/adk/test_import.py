@@ -197,7 +197,6 @@ def _changed(path: Path, *statements: tuple[str, tuple[Any, ...]]) -> None:
         raw.execute("PRAGMA foreign_keys = OFF")
         for sql, values in statements:
             raw.execute(sql, values)
-    raw.close()
 
 
 @pytest.mark.parametrize("source", ["sqlite"], indirect=True)
